@@ -1,0 +1,76 @@
+package checkpoint
+
+import "time"
+
+// Subject is what a checkpoint is taken of.
+type Subject struct {
+	Environment string
+	Tenant      string
+	Database    string
+	AdminURL    string // of the tenants' server, as superuser or owner; the password may be in it: never logged, never in argv
+	Filestore   string // folder filestore/<database>; may be absent
+	Config      Config
+}
+
+// Config is the configuration at the recovery point.
+type Config struct {
+	EstateCommit  string            `json:"estate_commit"`
+	Release       string            `json:"release"`  // digest that the schema belongs to
+	Serving       string            `json:"serving"`  // digest that the route goes to
+	Image         string            `json:"image"`    // repository of the digest
+	Owner         string            `json:"owner"`    // owner role of the database
+	Roles         []string          `json:"roles"`    // login roles, without passwords
+	Settings      map[string]string `json:"settings"` // odoo.conf options, without secrets
+	Hosts         []string          `json:"hosts"`
+	WaybillBinary string            `json:"waybill_version"`
+}
+
+// Manifest describes one checkpoint. It is stored encrypted; Info is its public part.
+type Manifest struct {
+	Info
+	Config        Config           `json:"config"`
+	ServerVersion string           `json:"server_version"` // of PostgreSQL
+	LSN           string           `json:"lsn"`
+	Tables        map[string]int64 `json:"tables"`  // rows by table, in the dump's own snapshot
+	Dump          []Object         `json:"dump"`    // files of the directory-format dump
+	Files         []File           `json:"files"`   // filestore
+	Missing       []string         `json:"missing"` // store_fname values that the database names and the folder lacks
+}
+
+// Info is what a list shows.
+type Info struct {
+	ID            string    `json:"id"` // sorts by time
+	Environment   string    `json:"environment"`
+	Tenant        string    `json:"tenant"`
+	Database      string    `json:"database"`
+	Release       string    `json:"release"`
+	RecoveryPoint time.Time `json:"recovery_point"`
+	Seconds       float64   `json:"seconds"`
+	Bytes         int64     `json:"bytes"`     // stored for this checkpoint alone: dump and new files
+	NewFiles      int       `json:"new_files"` // copied now
+	FileCount     int       `json:"file_count"`
+	Verified      time.Time `json:"verified,omitzero"`
+}
+
+// Object is one stored file of the dump.
+type Object struct {
+	Name   string `json:"name"`
+	Key    string `json:"key"` // in the bucket
+	Size   int64  `json:"size"`
+	BLAKE3 string `json:"blake3"` // of the plain content
+}
+
+// File is one file of the filestore; its name is the SHA-1 of its content.
+type File struct {
+	Name string `json:"name"` // ab/abcdef…
+	Size int64  `json:"size"`
+}
+
+// Target is where a checkpoint is restored to.
+type Target struct {
+	AdminURL  string
+	Database  string // new database; must not exist
+	Owner     string // role that shall own it; must exist
+	Filestore string // folder; files are only ever added
+	Jobs      int    // parallel pg_restore jobs; 0: number of cores
+}

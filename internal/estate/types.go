@@ -1,0 +1,111 @@
+// Package estate is the declared state: what an estate repository says about product,
+// environments and tenants. It reads YAML with limits, fills in defaults, and refuses what does
+// not hold together with file, line, field and what was expected. It is pure but for reading
+// the files it is given.
+package estate
+
+import "time"
+
+// Estate is a whole, valid declared state.
+type Estate struct {
+	Root   string // folder on this machine
+	Commit string // Git commit, empty where the folder is no repository
+	Dirty  bool   // the folder differs from the commit
+
+	Product         Product
+	Environments    []Environment // in the order of Product.Environments
+	Tenants         []Tenant      // sorted by environment and name
+	Classifications []Classification
+}
+
+// Product is what is built and how it travels. kind: Product.
+type Product struct {
+	Name         string   `yaml:"name" json:"name"`     // also the repository's name in the registry
+	Series       string   `yaml:"series" json:"series"` // Odoo series, "19.0"
+	Base         string   `yaml:"base" json:"base"`     // image to build on: a reference, "oci:FOLDER" or "rootfs:FILE"; default odoo:SERIES
+	Addons       []string `yaml:"addons" json:"addons"` // folders in the source repository; default [addons]
+	Environments []string `yaml:"environments" json:"environments"`
+	Experimental bool     `yaml:"experimental" json:"experimental,omitempty"` // allow a series Waybill has not been tested with
+}
+
+// Environment is a stage of the pipeline. kind: Environment.
+type Environment struct {
+	Name       string            `yaml:"name" json:"name"`
+	Runtime    Runtime           `yaml:"runtime" json:"runtime"`
+	Database   Database          `yaml:"database" json:"database"`
+	Workers    int               `yaml:"workers" json:"workers"`                 // HTTP worker processes of a pool; 0: one threaded process; default 2
+	Settings   map[string]string `yaml:"settings" json:"settings,omitempty"`     // further odoo.conf options
+	HoldBudget time.Duration     `yaml:"hold_budget" json:"hold_budget"`         // longest time a request may wait; default 20s
+	Deadline   time.Duration     `yaml:"update_deadline" json:"update_deadline"` // of an update behind a freeze; default 30m
+	DrainLimit time.Duration     `yaml:"drain_limit" json:"drain_limit"`         // for requests in flight before a fence; default 10s
+	Class      Class             `yaml:"class" json:"class,omitempty"`           // at least this class, whatever the evidence
+	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
+}
+
+// Runtime says where an environment runs. Only Docker for now.
+type Runtime struct {
+	Docker *Docker `yaml:"docker" json:"docker,omitempty"`
+}
+
+// Docker is a Docker Engine on this machine with Waybill's router in front.
+type Docker struct {
+	HTTP        string `yaml:"http" json:"http"`                         // host:port to listen on
+	HTTPS       string `yaml:"https" json:"https,omitempty"`             // host:port; needs certificate and key
+	Certificate string `yaml:"certificate" json:"certificate,omitempty"` // PEM file, relative to the estate's folder
+	Key         string `yaml:"key" json:"key,omitempty"`                 // PEM file
+}
+
+// Database is the PostgreSQL server of an environment's tenants.
+type Database struct {
+	// URL names a server; empty: the one that `waybill up` runs. A password is given by reference:
+	// "env:NAME" or "file:PATH" in Password, never in the URL.
+	URL      string `yaml:"url" json:"url,omitempty"`
+	Password string `yaml:"password" json:"password,omitempty"`
+}
+
+// Rollout says how traffic moves.
+type Rollout struct {
+	Steps        []int         `yaml:"steps" json:"steps"`                   // weights in percent before 100; default [10, 50]
+	Requests     int           `yaml:"requests" json:"requests"`             // at least so many on the new pool before a step's verdict; default 20
+	StepDeadline time.Duration `yaml:"step_deadline" json:"step_deadline"`   // without a verdict by then: back; default 5m
+	MaxErrorRate float64       `yaml:"max_error_rate" json:"max_error_rate"` // share of failed requests above the stable pool's; default 0.01
+	Bake         time.Duration `yaml:"bake" json:"bake"`                     // watched at 100 % while the old pool stays; default 1m
+}
+
+// Hosting says whether a tenant shares pools.
+type Hosting string
+
+// The kinds of hosting.
+const (
+	Shared    Hosting = "shared"
+	Dedicated Hosting = "dedicated"
+)
+
+// Tenant is one Odoo database with its filestore and host names. kind: Tenant.
+type Tenant struct {
+	Name        string   `yaml:"name" json:"name"`
+	Environment string   `yaml:"environment" json:"environment"`
+	Database    string   `yaml:"database" json:"database"` // default <name>_<environment>
+	Hosts       []string `yaml:"hosts" json:"hosts"`       // host names without port
+	Hosting     Hosting  `yaml:"hosting" json:"hosting"`   // default shared
+	Modules     []string `yaml:"modules" json:"modules"`   // installed when the tenant is created, and by a promotion that finds one missing
+	Languages   []string `yaml:"languages" json:"languages,omitempty"`
+}
+
+// Class is how a release may roll.
+type Class string
+
+// The classes, from the mildest to the most careful.
+const (
+	Swap       Class = "swap"       // nothing in the database changes
+	Compatible Class = "compatible" // it changes, and the old release works on the result
+	Breaking   Class = "breaking"   // it changes, and the old release does not
+)
+
+// Classification declares the class of a release while no rehearsal has measured it. kind: Classification.
+type Classification struct {
+	Release       string `yaml:"release" json:"release"` // name, commit or digest
+	Class         Class  `yaml:"class" json:"class"`
+	Transactional *bool  `yaml:"transactional" json:"transactional,omitempty"` // default true; false: scripts commit by themselves, so freeze and restore
+	Reason        string `yaml:"reason" json:"reason"`                         // required: who found that out, and how
+}
