@@ -1,0 +1,292 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Promotion is one release going into one environment, or another procedure over its tenants.
+type Promotion struct {
+	ID           string          `db:"id"`
+	Seq          int64           `db:"seq"`
+	Kind         string          `db:"kind"`
+	Environment  string          `db:"environment"`
+	Release      string          `db:"release"`
+	ReleaseName  string          `db:"release_name"`
+	Class        string          `db:"class"`
+	RequestedBy  string          `db:"requested_by"`
+	Options      json.RawMessage `db:"options"`
+	Estate       json.RawMessage `db:"estate"`
+	EstateCommit string          `db:"estate_commit"`
+	CreatedAt    time.Time       `db:"created_at"`
+	FinishedAt   *time.Time      `db:"finished_at"`
+	Outcome      string          `db:"outcome"`
+}
+
+// The states of a rollout.
+const (
+	Running = "running"
+	Undoing = "undoing"
+	Waiting = "waiting" // for a person
+	Done    = "done"
+)
+
+// The outcomes of a rollout; while it waits for a person, its outcome is WaitingForPerson.
+const (
+	Promoted         = "promoted"
+	RolledBack       = "rolled_back"
+	WaitingForPerson = "waiting"
+)
+
+// Rollout is one tenant's part of a promotion.
+type Rollout struct {
+	ID          string          `db:"id"`
+	PromotionID string          `db:"promotion_id"`
+	Environment string          `db:"environment"`
+	Tenant      string          `db:"tenant"`
+	State       string          `db:"state"`
+	Step        int             `db:"step"`
+	Attempt     int             `db:"attempt"`
+	Memory      json.RawMessage `db:"memory"`
+	Outcome     string          `db:"outcome"`
+	Reason      string          `db:"reason"`
+	HeldSeconds float64         `db:"held_seconds"`
+	Abort       string          `db:"abort"`
+	Epoch       int64           `db:"epoch"`
+	Holder      string          `db:"holder"`
+	LeaseUntil  *time.Time      `db:"lease_until"`
+	WakeAt      *time.Time      `db:"wake_at"`
+	WaitsFor    string          `db:"waits_for"`
+	Revision    int64           `db:"revision"`
+	CreatedAt   time.Time       `db:"created_at"`
+	FinishedAt  *time.Time      `db:"finished_at"`
+}
+
+// Step is one try at one step of a rollout.
+type Step struct {
+	RolloutID  string     `db:"rollout_id"`
+	Seq        int64      `db:"seq"`
+	Name       string     `db:"name"`
+	Undo       bool       `db:"undo"`
+	Outcome    string     `db:"outcome"`
+	Detail     string     `db:"detail"`
+	Epoch      int64      `db:"epoch"`
+	StartedAt  time.Time  `db:"started_at"`
+	FinishedAt *time.Time `db:"finished_at"`
+}
+
+// Lease is the right to work on a rollout. The epoch is the fencing token: whoever writes with an
+// older one is refused.
+type Lease struct {
+	Rollout string
+	Epoch   int64
+}
+
+// check locks the rollout's row, so that nobody takes the lease before the transaction ends.
+func (l Lease) check(ctx context.Context, tx pgx.Tx) error {
+	if l.Rollout == "" {
+		return nil
+	}
+	var epoch int64
+	if err := tx.QueryRow(ctx, "select epoch from rollouts where id = $1 for update", l.Rollout).Scan(&epoch); err != nil {
+		return err
+	}
+	if epoch != l.Epoch {
+		return ErrFenced
+	}
+	return nil
+}
+
+// ErrTenantBusy is returned when a tenant already takes part in an unfinished promotion.
+var ErrTenantBusy = errors.New("the tenant takes part in another promotion that has not ended")
+
+// CreatePromotion writes a promotion and its rollouts. It returns ErrTenantBusy when a tenant is
+// already in another one.
+func (s *Store) CreatePromotion(ctx context.Context, tx pgx.Tx, p Promotion, rollouts []Rollout) error {
+	if _, err := tx.Exec(ctx, `insert into promotions (id, kind, environment, release, release_name, class, requested_by, options, estate, estate_commit)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		p.ID, p.Kind, p.Environment, p.Release, p.ReleaseName, p.Class, p.RequestedBy, p.Options, p.Estate, p.EstateCommit); err != nil {
+		return err
+	}
+	for _, r := range rollouts {
+		_, err := tx.Exec(ctx, "insert into rollouts (id, promotion_id, environment, tenant, state, memory) values ($1, $2, $3, $4, $5, $6)",
+			r.ID, p.ID, p.Environment, r.Tenant, Running, r.Memory)
+		var violation *pgconn.PgError
+		if errors.As(err, &violation) && violation.ConstraintName == "rollouts_one_at_a_time" {
+			return ErrTenantBusy
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Promotion reads one promotion.
+func (s *Store) Promotion(ctx context.Context, id string) (Promotion, error) {
+	return one[Promotion](ctx, s.Pool, "select * from promotions where id = $1", id)
+}
+
+// Promotions lists promotions of an environment ("" for all), newest first, those before seq (0: from the newest).
+func (s *Store) Promotions(ctx context.Context, environment string, before int64, limit int) ([]Promotion, error) {
+	return many[Promotion](ctx, s.Pool, `select * from promotions where ($1 = '' or environment = $1) and ($2 = 0 or seq < $2)
+		order by seq desc limit $3`, environment, before, limit)
+}
+
+// Rollout reads one rollout.
+func (s *Store) Rollout(ctx context.Context, id string) (Rollout, error) {
+	return one[Rollout](ctx, s.Pool, "select * from rollouts where id = $1", id)
+}
+
+// Rollouts lists the rollouts of promotions.
+func (s *Store) Rollouts(ctx context.Context, promotions ...string) ([]Rollout, error) {
+	return many[Rollout](ctx, s.Pool, "select * from rollouts where promotion_id = any($1) order by promotion_id, tenant", promotions)
+}
+
+// ActiveRollout returns the unfinished rollout of a tenant.
+func (s *Store) ActiveRollout(ctx context.Context, environment, tenant string) (Rollout, error) {
+	return one[Rollout](ctx, s.Pool, "select * from rollouts where environment = $1 and tenant = $2 and state <> 'done'", environment, tenant)
+}
+
+// Steps lists the steps of rollouts in the order they began.
+func (s *Store) Steps(ctx context.Context, rollouts ...string) ([]Step, error) {
+	return many[Step](ctx, s.Pool, "select * from steps where rollout_id = any($1) order by rollout_id, seq", rollouts)
+}
+
+// Acquire takes the lease on a rollout for holder when nobody else holds it and its epoch is
+// still the one given. ok is false when there is nothing to do.
+func (s *Store) Acquire(ctx context.Context, rollout string, epoch int64, holder string, lease time.Duration) (r Rollout, ok bool, err error) {
+	r, err = one[Rollout](ctx, s.Pool, `update rollouts set epoch = epoch + 1, holder = $3, lease_until = now() + $4, wake_at = null, waits_for = '', revision = revision + 1
+		where id = $1 and epoch = $2 and state in ('running', 'undoing') and (lease_until is null or lease_until < now()) returning *`,
+		rollout, epoch, holder, lease)
+	if errors.Is(err, ErrNotFound) {
+		return r, false, nil
+	}
+	return r, err == nil, err
+}
+
+// Heartbeat prolongs the lease and tells whether a person asked to go back.
+func (s *Store) Heartbeat(ctx context.Context, l Lease, lease time.Duration) (abort string, err error) {
+	err = s.Pool.QueryRow(ctx, "update rollouts set lease_until = now() + $3 where id = $1 and epoch = $2 returning abort",
+		l.Rollout, l.Epoch, lease).Scan(&abort)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", ErrFenced
+	}
+	return abort, err
+}
+
+// Orphans lists rollouts that should be worked on and that nobody works on: they are due, and
+// their lease is free or has run out.
+func (s *Store) Orphans(ctx context.Context) ([]Lease, error) {
+	return many[Lease](ctx, s.Pool, `select id as rollout, epoch from rollouts where state in ('running', 'undoing')
+		and (wake_at is null or wake_at <= now()) and (lease_until is null or lease_until < now())`)
+}
+
+// SaveMemory keeps what a step must remember in the middle of its work.
+func (s *Store) SaveMemory(ctx context.Context, l Lease, memory any) error {
+	tag, err := s.Pool.Exec(ctx, "update rollouts set memory = $3, revision = revision + 1 where id = $1 and epoch = $2", l.Rollout, l.Epoch, memory)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return err
+}
+
+// BeginStep notes that a step has begun. A try of the same step that was cut off is closed as interrupted.
+func (s *Store) BeginStep(ctx context.Context, l Lease, name string, undo bool) (seq int64, err error) {
+	err = s.In(ctx, func(tx pgx.Tx) error {
+		if err := l.check(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "update steps set outcome = 'interrupted', finished_at = now() where rollout_id = $1 and outcome = 'running'", l.Rollout); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "update rollouts set revision = revision + 1 where id = $1", l.Rollout); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, "insert into steps (rollout_id, name, undo, outcome, epoch) values ($1, $2, $3, 'running', $4) returning seq",
+			l.Rollout, name, undo, l.Epoch).Scan(&seq)
+	})
+	return seq, err
+}
+
+// Note replaces the detail of a running step.
+func (s *Store) Note(ctx context.Context, l Lease, seq int64, detail string) error {
+	return s.In(ctx, func(tx pgx.Tx) error {
+		if err := l.check(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "update rollouts set revision = revision + 1 where id = $1", l.Rollout); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "update steps set detail = $3 where rollout_id = $1 and seq = $2", l.Rollout, seq, detail)
+		return err
+	})
+}
+
+// EndStep closes a step and moves the rollout on, inside tx, under the lease. It frees the lease.
+func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outcome, detail string, next Rollout) error {
+	if err := l.check(ctx, tx); err != nil {
+		return err
+	}
+	if seq > 0 {
+		if _, err := tx.Exec(ctx, "update steps set outcome = $3, detail = $4, finished_at = now() where rollout_id = $1 and seq = $2",
+			l.Rollout, seq, outcome, detail); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `update rollouts set state = $2, step = $3, attempt = $4, memory = $5, outcome = $6, reason = $7, held_seconds = $8,
+		wake_at = $9, waits_for = $10, holder = '', lease_until = null, revision = revision + 1,
+		finished_at = case when $2 = 'done' then now() end where id = $1`,
+		l.Rollout, next.State, next.Step, next.Attempt, next.Memory, next.Outcome, next.Reason, next.HeldSeconds, next.WakeAt, next.WaitsFor)
+	return err
+}
+
+// CloseSkipped records a step that did not apply.
+func (s *Store) CloseSkipped(ctx context.Context, tx pgx.Tx, l Lease, name, why string) error {
+	_, err := tx.Exec(ctx, "insert into steps (rollout_id, name, undo, outcome, detail, epoch, finished_at) values ($1, $2, false, 'skipped', $3, $4, now())",
+		l.Rollout, name, why, l.Epoch)
+	return err
+}
+
+// Conclude sets the promotion's outcome once no rollout of it is unfinished.
+func (s *Store) Conclude(ctx context.Context, tx pgx.Tx, promotion string) error {
+	_, err := tx.Exec(ctx, `update promotions set finished_at = case when o.open = 0 then now() end, outcome = case
+			when o.open > 0 and o.waiting > 0 then 'waiting' when o.open > 0 then ''
+			when o.back = 0 then 'promoted' when o.promoted = 0 then 'rolled_back' else 'halted' end
+		from (select count(*) filter (where state <> 'done') as open, count(*) filter (where state = 'waiting') as waiting,
+			count(*) filter (where outcome = 'rolled_back') as back, count(*) filter (where outcome = 'promoted') as promoted
+			from rollouts where promotion_id = $1) o
+		where id = $1`, promotion)
+	return err
+}
+
+// SetClass records the class that a rollout turned out to have.
+func (s *Store) SetClass(ctx context.Context, promotion, class string) error {
+	_, err := s.Pool.Exec(ctx, "update promotions set class = $2 where id = $1", promotion, class)
+	return err
+}
+
+// Abort asks a rollout to go back. It wakes one that waits. ErrNotFound when it has ended.
+func (s *Store) Abort(ctx context.Context, rollout, reason string) error {
+	tag, err := s.Pool.Exec(ctx, `update rollouts set abort = $2, wake_at = null, state = case when state = 'waiting' then 'running' else state end,
+		outcome = '', revision = revision + 1 where id = $1 and state <> 'done'`, rollout, reason)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
+// Resume lets a rollout that waits for a person go on. ErrNotFound when it does not wait.
+func (s *Store) Resume(ctx context.Context, rollout string, memory any) error {
+	tag, err := s.Pool.Exec(ctx, `update rollouts set state = 'running', outcome = '', reason = '', attempt = 0, wake_at = null, memory = $2,
+		revision = revision + 1 where id = $1 and state = 'waiting'`, rollout, memory)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return err
+}
