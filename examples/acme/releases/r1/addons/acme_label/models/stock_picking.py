@@ -1,0 +1,20 @@
+from odoo import fields, models
+
+
+class StockPicking(models.Model):
+    _inherit = "stock.picking"
+
+    label_code = fields.Char(copy=False, readonly=True)
+
+    def _label(self):
+        """What the label says: dock, delivery and, so that a mistyped one is noticed, a check digit."""
+        digits = [int(c) for c in self.name if c.isdigit()] or [0]
+        check = sum(d * (3 if i % 2 else 1) for i, d in enumerate(digits)) % 10
+        return "D%d-%s-%d" % (self.dock_id.number, self.name.replace("/", ""), check)
+
+    def button_validate(self):
+        result = super().button_validate()
+        for picking in self:
+            if picking.state == "done" and picking.picking_type_code == "outgoing" and not picking.label_code:
+                picking.label_code = picking._label()
+        return result
