@@ -1,0 +1,190 @@
+// Package acme is a warehouse company that Waybill is shown and tested with: Odoo addons in
+// five successive releases, and an estate for them. Two of the releases are good, one fails in
+// production only, one commits and is broken there, and one is a breaking change.
+package acme
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Each folder of releases holds what is new against the one before it; a file ".delete" in it
+// lists, one a line, the files that go.
+//
+//go:embed all:releases
+var releases embed.FS
+
+//go:embed all:estate
+var estate embed.FS
+
+// Releases are the names of the releases, in order.
+var Releases = []string{"r1", "r2", "r3", "r4", "r5"}
+
+const deletions = ".delete"
+
+// story is what the developers wrote in their commits.
+var story = map[string]string{
+	"r1": "Docks, labels and the cut-off hour",
+	"r2": "acme_dock: a delivery knows when its lorry is loaded",
+	"r3": "acme_dock: capacity of a dock; acme_label: the dock on the label",
+	"r4": "acme_label: print labels on the spooler; mind references without a dock",
+	"r5": "acme_dock: loading class, half pallets; acme_label: a broken printer stops no lorry",
+}
+
+// WriteSource makes a Git repository in dir, which must not exist or be empty, with one commit
+// and one tag for each release, and returns the commits by release. They are the same each time.
+func WriteSource(ctx context.Context, dir string) (map[string]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the addons' repository: %w", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		return nil, fmt.Errorf("making the addons' repository: %s must be an empty folder (%w)", dir, err)
+	}
+	if _, err := git(ctx, dir, time.Time{}, "init", "-q", "-b", "main"); err != nil {
+		return nil, err
+	}
+	commits := map[string]string{}
+	for i, release := range Releases {
+		if err := WriteRelease(dir, release); err != nil {
+			return nil, err
+		}
+		at := time.Date(2026, time.March, 2+7*i, 9, 0, 0, 0, time.UTC)
+		for _, args := range [][]string{
+			{"add", "-A"},
+			{"commit", "-q", "--no-gpg-sign", "-m", story[release]},
+			{"tag", release},
+		} {
+			if _, err := git(ctx, dir, at, args...); err != nil {
+				return nil, err
+			}
+		}
+		commit, err := git(ctx, dir, at, "rev-parse", "HEAD")
+		if err != nil {
+			return nil, err
+		}
+		commits[release] = commit
+	}
+	return commits, nil
+}
+
+// WriteRelease lays one release over the one before it, which dir holds.
+func WriteRelease(dir, release string) error {
+	return overlay(releases, "releases/"+release, dir)
+}
+
+// WriteEstate writes the estate into dir. What edit returns for a file's name and content is
+// written in its place; nil leaves the files as they are.
+func WriteEstate(dir string, edit func(name string, content []byte) []byte) error {
+	if err := overlay(estate, "estate", dir); err != nil || edit == nil {
+		return err
+	}
+	return fs.WalkDir(estate, "estate", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := estate.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		name = strings.TrimPrefix(name, "estate/")
+		return os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), edit(name, content), 0o644)
+	})
+}
+
+// Fingerprint is a hash over the files of a release and of those before it: what is cached for
+// one fingerprint need not be made again.
+func Fingerprint(release string) (string, error) {
+	sum := sha256.New()
+	for _, name := range Releases {
+		err := fs.WalkDir(releases, "releases/"+name, func(file string, entry fs.DirEntry, err error) error {
+			if err != nil || skip(file, entry) {
+				return err
+			}
+			content, err := releases.ReadFile(file)
+			fmt.Fprintf(sum, "%s %d\n%s", file, len(content), content)
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("release %s: %w", name, err)
+		}
+		if name == release {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+	}
+	return "", fmt.Errorf("there is no release %q; there are %s", release, strings.Join(Releases, ", "))
+}
+
+// skip says whether a file is none of the developers'.
+func skip(file string, entry fs.DirEntry) bool {
+	return entry.IsDir() || strings.HasSuffix(file, ".pyc")
+}
+
+func overlay(from fs.FS, root, dir string) error {
+	return fs.WalkDir(from, root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || skip(file, entry) {
+			return err
+		}
+		content, err := fs.ReadFile(from, file)
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(file, root+"/")
+		if name == deletions {
+			return remove(dir, content)
+		}
+		target := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(target, content, 0o644)
+	})
+}
+
+// remove takes away the listed files; one that is not there is a mistake in the list.
+func remove(dir string, list []byte) error {
+	lines := bufio.NewScanner(bytes.NewReader(list))
+	for lines.Scan() {
+		name := path.Clean(strings.TrimSpace(lines.Text()))
+		if name == "." {
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("%s names %q, which is outside the repository", deletions, name)
+		}
+		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return fmt.Errorf("%s: %w", deletions, err)
+		}
+	}
+	return lines.Err()
+}
+
+// git runs git on the repository in dir, without the settings of whoever runs it.
+func git(ctx context.Context, dir string, at time.Time, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, "git", args...)
+	command.Dir = dir
+	stamp := at.Format(time.RFC3339)
+	command.Env = append(os.Environ(),
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=Acme IT", "GIT_AUTHOR_EMAIL=it@acme.example", "GIT_AUTHOR_DATE="+stamp,
+		"GIT_COMMITTER_NAME=Acme IT", "GIT_COMMITTER_EMAIL=it@acme.example", "GIT_COMMITTER_DATE="+stamp,
+	)
+	var errors bytes.Buffer
+	command.Stderr = &errors
+	output, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s in %s: %w: %s", args[0], dir, err, strings.TrimSpace(errors.String()))
+	}
+	return strings.TrimSpace(string(output)), nil
+}
