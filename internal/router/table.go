@@ -43,12 +43,16 @@ type Upstream struct {
 
 // Control is what the server asks of a router that runs as its own process.
 type Control interface {
-	// Apply puts the table in force and returns once every new request follows it.
+	// Apply puts the table in force and returns once every new request follows it. A *TableError says
+	// what is wrong with it, a *StaleError that a newer one is in force; the table in force then stays.
 	Apply(ctx context.Context, table Table) error
 	// Drain waits until no request of the tenant is in flight (WebSockets do not count), at most for
 	// limit; it then cuts the rest off and returns how many those were. Use it on a held or frozen tenant.
+	// On an open tenant it drains the pools that get no new requests any more, and leaves the others alone.
+	// ErrUnknownTenant when the table in force does not name the tenant.
 	Drain(ctx context.Context, tenant string, limit time.Duration) (cut int, err error)
-	// CloseWebsockets closes the tenant's WebSockets to pools other than keep, so that browsers reconnect.
+	// CloseWebsockets closes the tenant's WebSockets to pools other than keep (all when keep is empty),
+	// so that browsers reconnect. ErrUnknownTenant as for Drain.
 	CloseWebsockets(ctx context.Context, tenant, keep string) error
 	Stats(ctx context.Context) (Stats, error)
 }
@@ -72,14 +76,18 @@ type TenantStats struct {
 	Pools       []PoolStats `json:"pools"`
 }
 
-// PoolStats are the counts of the requests that a pool answered for a tenant.
+// PoolStats are the counts of the requests that a pool answered for a tenant. A WebSocket that was
+// opened is no request; one that the pool refused is.
 type PoolStats struct {
 	Pool       string           `json:"pool"`
 	Requests   int64            `json:"requests"`
-	ByClass    map[string]int64 `json:"by_class"` // "2xx", "3xx", "4xx", "5xx"
-	Failed     int64            `json:"failed"`   // 5xx, and no answer at all
+	ByClass    map[string]int64 `json:"by_class"` // "2xx", "3xx", "4xx", "5xx"; "gone": the client left before the answer
+	Failed     int64            `json:"failed"`   // 5xx, and no answer at all; not clients that went away
+	InFlight   int              `json:"in_flight"`
 	Websockets int              `json:"websockets"`
 	// Latency counts requests by upper bound in seconds of LatencyBounds, the last one beyond them all.
+	// It is the time from when the pool was asked (a hold before that does not count) to the head of its
+	// answer, so that a client on a slow line does not look like a slow pool.
 	Latency []int64 `json:"latency"`
 }
 
