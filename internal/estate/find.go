@@ -42,3 +42,16 @@ func (e *Estate) Classification(names ...string) (Classification, bool) {
 	}
 	return Classification{}, false
 }
+
+// Breaks says whether the old release cannot work on the database that the new one has updated.
+// An unknown class breaks: evidence missing is not evidence of health.
+func (c Class) Breaks() bool { return c != Swap && c != Compatible }
+
+// AtLeast returns the more careful of two classes.
+func (c Class) AtLeast(other Class) Class {
+	rank := map[Class]int{Swap: 1, Compatible: 2, Breaking: 3}
+	if rank[other] > rank[c] {
+		return other
+	}
+	return c
+}

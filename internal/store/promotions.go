@@ -50,6 +50,7 @@ type Rollout struct {
 	Environment string          `db:"environment"`
 	Tenant      string          `db:"tenant"`
 	State       string          `db:"state"`
+	Undo        bool            `db:"undo"` // on the way back; kept while it waits for a person
 	Step        int             `db:"step"`
 	Attempt     int             `db:"attempt"`
 	Memory      json.RawMessage `db:"memory"`
@@ -57,6 +58,7 @@ type Rollout struct {
 	Reason      string          `db:"reason"`
 	HeldSeconds float64         `db:"held_seconds"`
 	Abort       string          `db:"abort"`
+	AcceptLoss  bool            `db:"accept_loss"`
 	Epoch       int64           `db:"epoch"`
 	Holder      string          `db:"holder"`
 	LeaseUntil  *time.Time      `db:"lease_until"`
@@ -240,9 +242,9 @@ func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outc
 		}
 	}
 	_, err := tx.Exec(ctx, `update rollouts set state = $2, step = $3, attempt = $4, memory = $5, outcome = $6, reason = $7, held_seconds = $8,
-		wake_at = $9, waits_for = $10, holder = '', lease_until = null, revision = revision + 1,
+		wake_at = $9, waits_for = $10, undo = $11, holder = '', lease_until = null, revision = revision + 1,
 		finished_at = case when $2 = 'done' then now() end where id = $1`,
-		l.Rollout, next.State, next.Step, next.Attempt, next.Memory, next.Outcome, next.Reason, next.HeldSeconds, next.WakeAt, next.WaitsFor)
+		l.Rollout, next.State, next.Step, next.Attempt, next.Memory, next.Outcome, next.Reason, next.HeldSeconds, next.WakeAt, next.WaitsFor, next.Undo)
 	return err
 }
 
@@ -272,9 +274,10 @@ func (s *Store) SetClass(ctx context.Context, promotion, class string) error {
 }
 
 // Abort asks a rollout to go back. It wakes one that waits. ErrNotFound when it has ended.
-func (s *Store) Abort(ctx context.Context, rollout, reason string) error {
-	tag, err := s.Pool.Exec(ctx, `update rollouts set abort = $2, wake_at = null, state = case when state = 'waiting' then 'running' else state end,
-		outcome = '', revision = revision + 1 where id = $1 and state <> 'done'`, rollout, reason)
+func (s *Store) Abort(ctx context.Context, rollout, reason string, acceptLoss bool) error {
+	tag, err := s.Pool.Exec(ctx, `update rollouts set abort = $2, accept_loss = accept_loss or $3, wake_at = null,
+		state = case when state = 'waiting' then 'running' else state end, attempt = 0,
+		outcome = '', revision = revision + 1 where id = $1 and state <> 'done'`, rollout, reason, acceptLoss)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
@@ -282,9 +285,9 @@ func (s *Store) Abort(ctx context.Context, rollout, reason string) error {
 }
 
 // Resume lets a rollout that waits for a person go on. ErrNotFound when it does not wait.
-func (s *Store) Resume(ctx context.Context, rollout string, memory any) error {
-	tag, err := s.Pool.Exec(ctx, `update rollouts set state = 'running', outcome = '', reason = '', attempt = 0, wake_at = null, memory = $2,
-		revision = revision + 1 where id = $1 and state = 'waiting'`, rollout, memory)
+func (s *Store) Resume(ctx context.Context, rollout string) error {
+	tag, err := s.Pool.Exec(ctx, `update rollouts set state = case when undo then 'undoing' else 'running' end, outcome = '', reason = '', attempt = 0,
+		wake_at = null, revision = revision + 1 where id = $1 and state = 'waiting'`, rollout)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}

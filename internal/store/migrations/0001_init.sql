@@ -64,6 +64,7 @@ create table rollouts (
     environment  text not null,
     tenant       text not null,
     state        text not null,            -- running, undoing, waiting, done
+    undo         boolean not null default false, -- on the way back
     step         int not null default 0,   -- index in the procedure
     attempt      int not null default 0,   -- failed tries of the current step
     memory       jsonb not null default '{}',
@@ -71,6 +72,7 @@ create table rollouts (
     reason       text not null default '',
     held_seconds double precision not null default 0,
     abort        text not null default '', -- a person asked to go back, with this reason
+    accept_loss  boolean not null default false, -- … and takes the loss of what was written since the checkpoint
     epoch        bigint not null default 0,
     holder       text not null default '',
     lease_until  timestamptz,

@@ -1,0 +1,192 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/odoo"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// admit decides whether the release may enter at all, and plans what has to be done. It touches nothing.
+func admit(ctx context.Context, w *Work) (string, error) {
+	w.memory.NotAdmitted = true
+	r, err := w.admitRelease(ctx)
+	if err != nil {
+		return "", err
+	}
+	if promotion, reason, err := w.rooms.Store.Quarantined(ctx, w.rollout.Environment, r.Digest); err != nil {
+		return "", err
+	} else if promotion != "" {
+		return "", failed("%s is in quarantine in %s: promotion %s took it back (%s). Mend it and build anew, or lift the quarantine: waybill quarantine lift %s %s",
+			r.Name, w.rollout.Environment, promotion, reason, w.rollout.Environment, r.Name)
+	}
+	if err := w.admitOrder(ctx, r); err != nil {
+		return "", err
+	}
+	facts, err := w.databaseFacts(ctx)
+	if err != nil {
+		return "", err
+	}
+	plan, err := w.plan(ctx, r, facts)
+	if err != nil {
+		return "", err
+	}
+	w.memory.Plan = plan
+	w.rememberOld()
+	if w.memory.NewPool = poolName(w.state.Group, r); w.memory.NewPool == w.memory.OldPool && len(plan.Update)+len(plan.Install) > 0 {
+		return "", failed("%s serves %s already, but its database needs an update of %s: it was changed by hand; restore a checkpoint, or build a new release",
+			r.Name, w.tenant.Name, strings.Join(append(plan.Update, plan.Install...), ", "))
+	}
+	if err := w.rooms.Store.SetClass(ctx, w.promotion.ID, string(plan.Class)); err != nil {
+		return "", err
+	}
+	w.memory.NotAdmitted = false
+	return describePlan(plan), nil
+}
+
+func describePlan(p Plan) string {
+	if len(p.Update)+len(p.Install) == 0 {
+		return fmt.Sprintf("class %s (%s); no module has changed", p.Class, p.ClassReason)
+	}
+	var parts []string
+	if len(p.Update) > 0 {
+		parts = append(parts, "update "+strings.Join(p.Update, ", "))
+	}
+	if len(p.Install) > 0 {
+		parts = append(parts, "install "+strings.Join(p.Install, ", "))
+	}
+	if !p.Transactional {
+		parts = append(parts, "not in one transaction")
+	}
+	return fmt.Sprintf("class %s (%s); %s", p.Class, p.ClassReason, strings.Join(parts, "; "))
+}
+
+// rememberOld keeps what serves now: the way back leads there.
+func (w *Work) rememberOld() {
+	w.memory.OldRelease, w.memory.OldSchema, w.memory.OldPool = w.state.ServingRelease, w.state.SchemaRelease, w.state.Live.Stable
+}
+
+// admitRelease checks that the release is whole and that this Waybill can run it.
+func (w *Work) admitRelease(ctx context.Context) (release.Release, error) {
+	r, err := w.rooms.Store.Release(ctx, w.promotion.Release)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, failed("release %s is not known here; build it first: waybill build", w.promotion.Release)
+	} else if err != nil {
+		return r, err
+	}
+	w.memory.Release = r.Digest
+	if err := w.rooms.Present(ctx, r); err != nil {
+		return r, fmt.Errorf("read release %s from the registry: %w", r.Name, err)
+	}
+	if _, err := odoo.Series(r.Series, w.env.Product.Experimental); err != nil {
+		return r, failed("release %s: %w", r.Name, err)
+	}
+	if r.BridgeProtocol != bridge.Protocol {
+		return r, failed("release %s carries bridge protocol %d, this server speaks %d; build it again with this version of waybill", r.Name, r.BridgeProtocol, bridge.Protocol)
+	}
+	return r, nil
+}
+
+// admitOrder holds the order of the environments: what enters must have run in the one before.
+func (w *Work) admitOrder(ctx context.Context, r release.Release) error {
+	if w.env.Before == "" || w.options.Force {
+		return nil
+	}
+	tenants, err := w.rooms.Store.Tenants(ctx, w.env.Before)
+	if err != nil {
+		return err
+	}
+	for _, t := range tenants {
+		if t.ServingRelease == r.Digest {
+			return nil
+		}
+	}
+	past, err := w.rooms.Store.Promotions(ctx, w.env.Before, 0, 1000)
+	if err != nil {
+		return err
+	}
+	for _, p := range past {
+		if p.Release == r.Digest && p.Outcome == store.Promoted {
+			return nil
+		}
+	}
+	return failed("%s has not been promoted in %s, which comes before %s: waybill promote %s %s", r.Name, w.env.Before, w.rollout.Environment, r.Name, w.env.Before)
+}
+
+// databaseFacts reads what the tenant's database says of itself. A missing database is named: Odoo
+// would silently make a new one.
+func (w *Work) databaseFacts(ctx context.Context) (odoo.Facts, error) {
+	exists, err := w.place.Databases.Exists(ctx, w.state.Database)
+	if err != nil {
+		return odoo.Facts{}, fmt.Errorf("ask PostgreSQL for database %s: %w", w.state.Database, err)
+	}
+	if !exists {
+		return odoo.Facts{}, failed("database %s of tenant %s does not exist. Make it: waybill tenant create %s/%s --release RELEASE; or restore it: waybill restore %s/%s CHECKPOINT",
+			w.state.Database, w.tenant.Name, w.rollout.Environment, w.tenant.Name, w.rollout.Environment, w.tenant.Name)
+	}
+	facts, err := odoo.ReadFacts(ctx, w.place.AdminURL(w.state.Database))
+	if errors.Is(err, odoo.ErrNotOdoo) {
+		return facts, failed("database %s holds no Odoo", w.state.Database)
+	}
+	return facts, err
+}
+
+// plan compares what the release holds with what the database has.
+func (w *Work) plan(_ context.Context, r release.Release, facts odoo.Facts) (Plan, error) {
+	wanted, err := odoo.MakePlan(r, facts, w.tenant.Modules)
+	if err != nil {
+		return Plan{}, failed("plan the update of %s to %s: %w", w.state.Database, r.Name, err)
+	}
+	if len(wanted.Missing) > 0 {
+		return Plan{}, failed("release %s lacks modules that are installed in %s: %s. Uninstall them there first, or add them to the release",
+			r.Name, w.state.Database, strings.Join(wanted.Missing, ", "))
+	}
+	plan := Plan{Update: wanted.Update, Install: wanted.Install, Checksums: wanted.Checksums, Reasons: wanted.Reasons, Transactional: true}
+	declared, ok := (&estate.Estate{Classifications: w.env.Classifications}).Classification(r.Digest, r.Commit, r.Name)
+	switch {
+	case len(plan.Update)+len(plan.Install) == 0:
+		plan.Class, plan.ClassReason = estate.Swap, "nothing in the database changes"
+	case ok && declared.Class != estate.Swap:
+		plan.Class, plan.ClassReason = declared.Class, "declared by the estate: "+declared.Reason
+		plan.Transactional = declared.Transactional == nil || *declared.Transactional
+	case ok:
+		plan.Class, plan.ClassReason = estate.Breaking, "declared swap, but modules changed; so taken as breaking"
+	default:
+		plan.Class, plan.ClassReason = estate.Breaking, "nobody has rehearsed or classified it; so taken as breaking"
+	}
+	if plan.Class != estate.Swap {
+		plan.Class = plan.Class.AtLeast(w.env.Environment.Class)
+	}
+	return plan, nil
+}
+
+// rehearse has its place here; until rehearsals exist, the estate's word stands in the record.
+func rehearse(_ context.Context, w *Work) (string, error) {
+	return "not rehearsed; class " + string(w.memory.Plan.Class) + ": " + w.memory.Plan.ClassReason, nil
+}
+
+// admitRollback plans the way of the route back to the release that served before.
+func admitRollback(ctx context.Context, w *Work) (string, error) {
+	w.memory.NotAdmitted = true
+	r, err := w.admitRelease(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := w.databaseFacts(ctx); err != nil {
+		return "", err
+	}
+	w.rememberOld()
+	if w.state.ServingRelease == r.Digest {
+		return "", failed("%s serves %s already", r.Name, w.tenant.Name)
+	}
+	w.memory.Plan = Plan{Class: estate.Swap, ClassReason: "the route goes back; the schema stays", Transactional: true}
+	w.memory.NewPool = poolName(w.state.Group, r)
+	w.memory.NotAdmitted = false
+	return "route back to " + r.Name + "; the schema stays as it is", nil
+}

@@ -1,0 +1,265 @@
+package promotion
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/odoo"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/router"
+	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// What routers, pools and databases are told is derived here from what was decided (store.Live),
+// as a whole and again each time. So a server that died between deciding and telling only has to
+// tell again.
+
+// names of roles in the tenants' server.
+func poolRole(environment, pool string) string     { return roleName(environment, pool) }
+func updateRole(environment, tenant string) string { return roleName(environment, tenant, "update") }
+func ownerRole(environment, group string) string   { return roleName(environment, group, "owner") }
+
+// roleName fits PostgreSQL's 63 bytes; a name that is too long ends in a hash of the whole.
+func roleName(parts ...string) string {
+	name := "wb"
+	for _, p := range parts {
+		name += "_" + p
+	}
+	if len(name) > 63 {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:50] + "_" + hex.EncodeToString(sum[:6])
+	}
+	return name
+}
+
+// poolName is the same for the same release and group, so that tenants of a group share it.
+func poolName(group string, r release.Release) string {
+	short := r.Digest
+	if i := len("sha256:"); len(short) > i+10 {
+		short = short[i : i+10]
+	}
+	if group == string("shared") {
+		return "r-" + short
+	}
+	if len(group) > 30 {
+		group = group[:30]
+	}
+	return group + "-" + short
+}
+
+// tellRouter gives the environment's router its table.
+func (e *Engine) tellRouter(ctx context.Context, place Place, environment string) error {
+	for {
+		generation, tenants, _, err := e.rooms.Store.Snapshot(ctx, environment)
+		if err != nil {
+			return err
+		}
+		running, err := place.Runtime.Pools(ctx, environment)
+		if err != nil {
+			return err
+		}
+		table := router.Table{Environment: environment, Generation: generation}
+		for _, t := range tenants {
+			if route, ok := routeOf(t, running); ok {
+				table.Tenants = append(table.Tenants, route)
+			}
+		}
+		err = place.Runtime.Router(environment).Apply(ctx, table)
+		if !errors.Is(err, router.ErrStale) { // somebody decided something newer meanwhile: tell that
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// routeOf derives a tenant's route. A tenant that no pool serves yet has none.
+func routeOf(t store.Tenant, running []runtime.PoolState) (router.Tenant, bool) {
+	upstream := func(pool string) *router.Upstream {
+		for _, p := range running {
+			if p.Name == pool {
+				return &p.Upstream
+			}
+		}
+		return nil
+	}
+	live := t.Live
+	stable, canary := upstream(live.Stable), upstream(live.Canary)
+	route := router.Tenant{Name: t.Name, Hosts: t.Hosts, Mode: live.Mode, HoldUntil: live.HoldUntil, Message: live.Message}
+	if route.Mode == "" {
+		route.Mode = router.Open
+	}
+	switch {
+	case stable == nil && canary != nil && live.Weight == 100:
+		route.Stable = *canary
+	case stable != nil:
+		route.Stable = *stable
+		if canary != nil && live.Weight > 0 {
+			route.Canary, route.Weight = canary, live.Weight
+		}
+	default:
+		return router.Tenant{}, false
+	}
+	return route, true
+}
+
+// tellPools gives every running pool of the environment its list of tenants.
+func (e *Engine) tellPools(ctx context.Context, place Place, environment string) (generation int64, err error) {
+	generation, tenants, pools, err := e.rooms.Store.Snapshot(ctx, environment)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pools {
+		file, err := e.poolFile(ctx, generation, p, tenants)
+		if err != nil {
+			return 0, err
+		}
+		err = place.Runtime.ConfigurePool(ctx, environment, p.Name, runtime.Files{bridge.PoolFile: file})
+		if err != nil && !errors.Is(err, runtime.ErrNotFound) { // not started yet: it gets the file when it is
+			return 0, err
+		}
+	}
+	return generation, nil
+}
+
+func (e *Engine) poolFile(ctx context.Context, generation int64, p store.Pool, tenants []store.Tenant) ([]byte, error) {
+	config := bridge.PoolConfig{Protocol: bridge.Protocol, Generation: generation, Environment: p.Environment, Pool: p.Name, Release: p.Release,
+		KeepAssets: true, Tenants: []bridge.PoolTenant{}}
+	for _, t := range tenants {
+		if !t.Live.Serves(p.Name) {
+			continue
+		}
+		versions := map[string]string{}
+		if t.SchemaRelease != "" {
+			schema, err := e.rooms.Store.Release(ctx, t.SchemaRelease)
+			if err != nil {
+				return nil, fmt.Errorf("look up release %s: %w", t.SchemaRelease, err)
+			}
+			for _, m := range schema.Modules {
+				versions[m.Name] = m.Version
+			}
+		}
+		config.Tenants = append(config.Tenants, bridge.PoolTenant{
+			Name: t.Name, Database: t.Database, Hosts: t.Hosts, Modules: versions,
+			Cron: t.Live.Cron == p.Name, GCHold: t.Live.GCHold,
+			PruneViews: t.SchemaRelease != p.Release,
+		})
+	}
+	return json.MarshalIndent(config, "", "  ")
+}
+
+// grantAccess makes exactly the decided roles able to connect to the tenant's database, ends the
+// sessions of all others, and returns once none is left. An empty list is the fence.
+func (e *Engine) grantAccess(ctx context.Context, place Place, t store.Tenant) error {
+	var logins []string
+	for _, pool := range t.Live.Access {
+		logins = append(logins, poolRole(t.Environment, pool))
+	}
+	if t.Live.Updating {
+		logins = append(logins, updateRole(t.Environment, t.Name))
+	}
+	slices.Sort(logins)
+	_, err := place.Databases.SetAccess(ctx, t.Database, logins)
+	return err
+}
+
+// ensureLogin makes a login role that acts as the group's owner role.
+func (e *Engine) ensureLogin(ctx context.Context, place Place, environment, group, role string) error {
+	owner := ownerRole(environment, group)
+	if err := place.Databases.EnsureOwner(ctx, owner); err != nil {
+		return err
+	}
+	return place.Databases.EnsureLogin(ctx, role, e.rooms.Keys.Password(environment, role), owner)
+}
+
+// poolFiles are the configuration of a pool's or a job's containers.
+func (e *Engine) odooConf(place Place, environment, role string, workers int, series string, base release.Base, settings map[string]string) ([]byte, error) {
+	return odoo.Conf(odoo.ConfOptions{
+		Series: series, AddonsPaths: base.AddonsPaths,
+		DBHost: place.Host, DBPort: place.Port, DBUser: role, DBPassword: e.rooms.Keys.Password(environment, role),
+		Workers: workers, Settings: settings,
+	})
+}
+
+// ensurePool starts a pool that was written down, or observes it.
+func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (runtime.PoolState, error) {
+	r, err := e.rooms.Store.Release(ctx, p.Release)
+	if err != nil {
+		return runtime.PoolState{}, err
+	}
+	role := poolRole(p.Environment, p.Name)
+	if err := e.ensureLogin(ctx, place, p.Environment, p.Group, role); err != nil {
+		return runtime.PoolState{}, err
+	}
+	conf, err := e.odooConf(place, p.Environment, role, p.Workers, r.Series, r.Base, p.Settings)
+	if err != nil {
+		return runtime.PoolState{}, failed("the settings of environment %s cannot be used: %w", p.Environment, err)
+	}
+	generation, tenants, _, err := e.rooms.Store.Snapshot(ctx, p.Environment)
+	if err != nil {
+		return runtime.PoolState{}, err
+	}
+	file, err := e.poolFile(ctx, generation, p, tenants)
+	if err != nil {
+		return runtime.PoolState{}, err
+	}
+	return place.Runtime.EnsurePool(ctx, runtime.Pool{
+		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers,
+		Files: runtime.Files{
+			bridge.OdooConfFile: conf,
+			bridge.PoolFile:     file,
+			bridge.KeyFile:      []byte(hex.EncodeToString(e.rooms.Keys.BridgeKey(p.Environment))),
+		},
+	})
+}
+
+// removePool takes a pool away that no tenant needs any more.
+func (e *Engine) removePool(ctx context.Context, place Place, environment, name string) (removed bool, err error) {
+	gone, err := e.rooms.Store.DropPool(ctx, environment, name)
+	if err != nil {
+		return false, err
+	}
+	if !gone {
+		if _, err := e.rooms.Store.GetPool(ctx, environment, name); !errors.Is(err, store.ErrNotFound) {
+			return false, err // a tenant still uses it
+		}
+	}
+	if err := place.Runtime.RemovePool(ctx, environment, name, graceOfPool); err != nil {
+		return false, err
+	}
+	return true, dropLogin(ctx, place.Databases, poolRole(environment, name))
+}
+
+func dropLogin(ctx context.Context, server *database.Server, role string) error {
+	if err := server.DropLogin(ctx, role); err != nil {
+		return fmt.Errorf("drop the login role %s: %w", role, err)
+	}
+	return nil
+}
+
+// Converge tells everything that was decided again: after a start, nothing is left half-told.
+func (e *Engine) Converge(ctx context.Context, place Place, environment string) error {
+	_, _, pools, err := e.rooms.Store.Snapshot(ctx, environment)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range pools {
+		if _, err := e.ensurePool(ctx, place, p); err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: %w", p.Name, err))
+		}
+	}
+	if _, err := e.tellPools(ctx, place, environment); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, e.tellRouter(ctx, place, environment))...)
+}

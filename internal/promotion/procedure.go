@@ -1,0 +1,60 @@
+// Package promotion is the heart: the procedure by which a release enters an environment, as a
+// list of durable steps, each of which can be done again after a kill and undone on failure.
+//
+// It decides; the rooms below it (runtime, database, checkpoint, bridge …) act. It knows no table
+// of Odoo and no option of Docker.
+package promotion
+
+// The kinds of procedure.
+const (
+	KindPromote    = "promote"    // a release enters an environment
+	KindRollback   = "rollback"   // the route goes back to the release that served before
+	KindRestore    = "restore"    // a tenant goes back to a checkpoint
+	KindCreate     = "create"     // a tenant's database is made
+	KindCheckpoint = "checkpoint" // a checkpoint on demand
+)
+
+// procedures are the steps of each kind, in order. Undoing goes through the same list backwards,
+// from the step that failed, itself included: it may be half done.
+var procedures = map[string][]Step{
+	KindPromote: {
+		{Name: "admit", Do: admit},
+		{Name: "rehearse", Do: rehearse},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool}, // before the hold, so that only the update is waited for
+		{Name: "checkpoint", When: updates.and(routeIsWayBack), Do: takeCheckpoint, Undo: freeGarbageCollector},
+		{Name: "hold", When: updates, Do: hold, Undo: letGo},
+		{Name: "checkpoint in fence", When: updates.and(restoreIsWayBack), Do: takeFenceCheckpoint, Undo: freeGarbageCollector},
+		{Name: "update", When: updates, Do: update, Undo: undoUpdate},
+		{Name: "let go", When: updates.and(oldReleaseWorks), Do: letGo},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
+		{Name: "release hold", When: updates.and(oldReleaseFails), Do: releaseToNew, Undo: holdAgain},
+		{Name: "bake", Do: bake},
+		{Name: "record", Do: record},
+	},
+	KindRollback: {
+		{Name: "admit", Do: admitRollback},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
+		{Name: "record", Do: record},
+	},
+	KindRestore: {
+		{Name: "admit", Do: admitRestore},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool},
+		{Name: "hold", Do: hold, Undo: letGo},
+		{Name: "checkpoint in fence", Do: takeFenceCheckpoint, Undo: freeGarbageCollector}, // so that a restore can be restored from
+		{Name: "restore", Do: restoreChosen, Undo: undoRestore},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
+		{Name: "release hold", Do: releaseToNew, Undo: holdAgain},
+		{Name: "record", Do: record},
+	},
+	KindCreate: {
+		{Name: "admit", Do: admitCreate},
+		{Name: "create database", Do: createDatabase, Undo: dropCreated},
+	},
+	KindCheckpoint: {
+		{Name: "checkpoint", Do: takeCheckpoint, Undo: freeGarbageCollector},
+	},
+}

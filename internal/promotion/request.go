@@ -1,0 +1,129 @@
+package promotion
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Request asks for a procedure.
+type Request struct {
+	Kind        string
+	Environment string
+	Tenants     []string // empty: all of the environment
+	Release     string   // digest, the beginning of one, or name
+	By          string
+	Options     Options
+}
+
+// ErrBadRequest is in every error that says that a request makes no sense as it stands.
+var ErrBadRequest = errors.New("bad request")
+
+func badRequest(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrBadRequest, fmt.Errorf(format, args...))
+}
+
+// Start writes a promotion and its rollouts down and sets them going.
+func (e *Engine) Start(ctx context.Context, declared *estate.Estate, q Request) (string, error) {
+	snapshot, err := takeSnapshot(declared, q)
+	if err != nil {
+		return "", err
+	}
+	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: q.Environment, RequestedBy: q.By,
+		Options: encode(q.Options), Estate: encode(snapshot), EstateCommit: snapshot.Commit}
+	if q.Release != "" {
+		r, err := e.rooms.Store.Release(ctx, q.Release)
+		if errors.Is(err, store.ErrNotFound) {
+			return "", badRequest("no release is known as %q; see: waybill release list", q.Release)
+		} else if err != nil {
+			return "", err
+		}
+		p.Release, p.ReleaseName = r.Digest, r.Name
+	}
+	var rollouts []store.Rollout
+	for _, t := range snapshot.Tenants {
+		group := string(estate.Shared)
+		if t.Hosting == estate.Dedicated {
+			group = t.Name
+		}
+		if err := e.rooms.Store.PutTenant(ctx, store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: group}); err != nil {
+			return "", err
+		}
+		rollouts = append(rollouts, store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{})})
+	}
+	err = e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
+		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, rollouts); err != nil {
+			return err
+		}
+		for _, r := range rollouts {
+			if err := e.enqueue(ctx, tx, r.ID, 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return p.ID, err
+}
+
+func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
+	env, ok := declared.Environment(q.Environment)
+	if !ok {
+		var names []string
+		for _, e := range declared.Environments {
+			names = append(names, e.Name)
+		}
+		return Snapshot{}, badRequest("the estate has no environment %q; it has %s", q.Environment, strings.Join(names, ", "))
+	}
+	s := Snapshot{Product: declared.Product, Environment: env, Classifications: declared.Classifications, Root: declared.Root, Commit: declared.Commit}
+	if before, ok := declared.Before(q.Environment); ok {
+		s.Before = before.Name
+	}
+	for _, t := range declared.TenantsOf(q.Environment) {
+		if len(q.Tenants) == 0 || contains(q.Tenants, t.Name) {
+			s.Tenants = append(s.Tenants, t)
+		}
+	}
+	if len(s.Tenants) == 0 || (len(q.Tenants) > 0 && len(s.Tenants) != len(q.Tenants)) {
+		return s, badRequest("the estate has no tenant %s in environment %s", strings.Join(q.Tenants, ", "), q.Environment)
+	}
+	return s, nil
+}
+
+func contains(list []string, s string) bool {
+	for _, item := range list {
+		if item == s {
+			return true
+		}
+	}
+	return false
+}
+
+// RuntimeEnvironment is what a runtime is told of an environment.
+func RuntimeEnvironment(s Snapshot) runtime.Environment {
+	d := s.Environment.Runtime.Docker
+	env := runtime.Environment{Name: s.Environment.Name}
+	if d != nil {
+		env.HTTP, env.HTTPS = d.HTTP, d.HTTPS
+		if d.Certificate != "" {
+			env.Certificate, env.Key = filepath.Join(s.Root, d.Certificate), filepath.Join(s.Root, d.Key)
+		}
+	}
+	return env
+}
+
+// newID is short enough to say aloud and long enough never to repeat.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:10]
+}

@@ -1,0 +1,114 @@
+package promotion
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// admitRestore checks that the checkpoint and the release that it belongs to are there.
+func admitRestore(ctx context.Context, w *Work) (string, error) {
+	w.memory.NotAdmitted = true
+	ref := checkpoint.Ref{Environment: w.rollout.Environment, Tenant: w.tenant.Name, ID: w.options.Checkpoint}
+	m, err := w.rooms.Checkpoints.Load(ctx, ref)
+	if err != nil {
+		return "", failed("checkpoint %s of %s/%s cannot be read: %w. See: waybill checkpoint list %s/%s",
+			ref.ID, ref.Environment, ref.Tenant, err, ref.Environment, ref.Tenant)
+	}
+	r, err := w.rooms.Store.Release(ctx, m.Config.Release)
+	if err != nil {
+		return "", failed("checkpoint %s belongs to release %s, which is not known here: %w", ref.ID, m.Config.Release, err)
+	}
+	if err := w.rooms.Present(ctx, r); err != nil {
+		return "", fmt.Errorf("read release %s from the registry: %w", r.Name, err)
+	}
+	w.rememberOld()
+	w.memory.Release, w.memory.NewPool = r.Digest, poolName(w.state.Group, r)
+	w.memory.Plan = Plan{Class: estate.Breaking, ClassReason: "a restore replaces the database", Transactional: false}
+	w.memory.NotAdmitted = false
+	return fmt.Sprintf("to %s, of release %s", m.RecoveryPoint.UTC().Format("2006-01-02 15:04:05 UTC"), r.Name), nil
+}
+
+func restoreChosen(ctx context.Context, w *Work) (string, error) {
+	w.memory.Restoring = true
+	if err := w.remember(ctx); err != nil {
+		return "", err
+	}
+	detail, err := w.restoreTo(ctx, w.options.Checkpoint, w.memory.Release)
+	if err != nil {
+		return "", err
+	}
+	if w.memory.NewPool == w.memory.OldPool { // its workers know the database that was swapped away
+		if err := w.place.Runtime.RestartPool(ctx, w.rollout.Environment, w.memory.NewPool); err != nil {
+			return "", err
+		}
+	}
+	return detail, nil
+}
+
+// undoRestore goes back to the checkpoint taken just before, if the restore had got as far as the database.
+func undoRestore(ctx context.Context, w *Work) (string, error) {
+	if !w.memory.Restoring {
+		return "nothing had happened to the database", nil
+	}
+	return w.restoreFence(ctx)
+}
+
+// restoreFence restores the checkpoint taken inside the fence.
+func (w *Work) restoreFence(ctx context.Context) (string, error) {
+	w.memory.Restoring = true
+	if err := w.remember(ctx); err != nil {
+		return "", err
+	}
+	return w.restoreTo(ctx, w.memory.FenceCheckpoint, w.memory.OldSchema)
+}
+
+// restoreTo restores a checkpoint into a new database, which must prove itself whole, and only then
+// swaps it for the living one by renaming both. The filestore is only ever added to.
+func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error) {
+	live := w.state.Database
+	aside, keep := live+"__restored", live+"__replaced"
+	stamp := w.rollout.ID + "/" + id
+	swapped, err := w.place.Databases.Swapped(ctx, live, stamp)
+	if err != nil {
+		return "", err
+	}
+	if !swapped {
+		ref := checkpoint.Ref{Environment: w.rollout.Environment, Tenant: w.tenant.Name, ID: id}
+		if err := w.place.Databases.Drop(ctx, aside); err != nil { // what a killed restore left
+			return "", err
+		}
+		w.fault("inside:restore")
+		err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
+			AdminURL: w.place.AdminURL("postgres"), Database: aside, Owner: ownerRole(w.rollout.Environment, w.state.Group), Filestore: w.filestore(),
+		}, w.progress(ctx))
+		if err != nil {
+			return "", fmt.Errorf("restore checkpoint %s: %w", id, err)
+		}
+		if err := w.place.Databases.Drop(ctx, keep); err != nil {
+			return "", err
+		}
+		if err := w.place.Databases.Swap(ctx, live, aside, keep, stamp); err != nil {
+			return "", fmt.Errorf("put the restored database in place: %w", err)
+		}
+	}
+	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = schema }); err != nil {
+		return "", err
+	}
+	if err := w.grantAccess(ctx, w.place, w.state); err != nil {
+		return "", err
+	}
+	if err := w.place.Databases.Drop(ctx, keep); err != nil { // proven: the restored one is in place and whole
+		return "", err
+	}
+	if old := w.memory.OldPool; old != "" {
+		if err := w.place.Runtime.RestartPool(ctx, w.rollout.Environment, old); err != nil {
+			return "", err
+		}
+	}
+	return "restored " + id, nil
+}
+

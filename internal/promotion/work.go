@@ -1,0 +1,213 @@
+package promotion
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Rooms are what the procedure acts through.
+type Rooms struct {
+	Store       *store.Store
+	Keys        *keys.Keys
+	Checkpoints *checkpoint.Store
+	// Place tells where an environment lives.
+	Place func(ctx context.Context, env estate.Environment) (Place, error)
+	// Image gives the reference under which a runtime pulls a release.
+	Image func(r release.Release) string
+	// Present checks that the registry still has the release, whole.
+	Present func(ctx context.Context, r release.Release) error
+	Version string // of Waybill
+}
+
+// Place is where an environment's pools and databases are.
+type Place struct {
+	Runtime   runtime.Runtime
+	Databases *database.Server
+	AdminURL  func(database string) string // for Waybill itself; holds a password
+	Host      string                       // of PostgreSQL as a container reaches it: a socket folder or a host name
+	Port      int
+}
+
+// Snapshot is the part of the estate that a promotion was asked under. It is kept with the
+// promotion: a change of the estate meanwhile does not bend it.
+type Snapshot struct {
+	Product         estate.Product          `json:"product"`
+	Environment     estate.Environment      `json:"environment"`
+	Before          string                  `json:"before,omitempty"` // environment that comes before
+	Tenants         []estate.Tenant         `json:"tenants"`
+	Classifications []estate.Classification `json:"classifications,omitempty"`
+	Root            string                  `json:"root"`
+	Commit          string                  `json:"commit"`
+}
+
+// Options are what the person who asked may choose.
+type Options struct {
+	Checkpoint string `json:"checkpoint,omitempty"` // restore: which
+	Of         string `json:"of,omitempty"`         // rollback: the promotion that is taken back
+	Force      bool   `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
+}
+
+// Plan is what a rollout is going to do.
+type Plan struct {
+	Class         estate.Class      `json:"class"`
+	ClassReason   string            `json:"class_reason"`
+	Transactional bool              `json:"transactional"`
+	Update        []string          `json:"update,omitempty"`
+	Install       []string          `json:"install,omitempty"`
+	Checksums     map[string]string `json:"checksums,omitempty"`
+	Reasons       map[string]string `json:"reasons,omitempty"` // why a module is updated
+}
+
+// Memory is what a rollout remembers from step to step.
+type Memory struct {
+	Plan            Plan      `json:"plan"`
+	NotAdmitted     bool      `json:"not_admitted,omitempty"` // refused before anything was touched: says nothing of the release
+	Release         string    `json:"release"`                // digest that shall serve
+	OldRelease      string    `json:"old_release,omitempty"`  // digest that served before
+	OldSchema       string    `json:"old_schema,omitempty"`
+	OldPool         string    `json:"old_pool,omitempty"`
+	NewPool         string    `json:"new_pool,omitempty"`
+	Checkpoint      string    `json:"checkpoint,omitempty"`
+	FenceCheckpoint string    `json:"fence_checkpoint,omitempty"`
+	HoldSince       time.Time `json:"hold_since,omitzero"`
+	HoldUntil       time.Time `json:"hold_until,omitzero"`
+	Held            bool      `json:"held,omitempty"`
+	HeldSeconds     float64   `json:"held_seconds,omitempty"`
+	UpdateTry       int       `json:"update_try,omitempty"`
+	Updated         bool      `json:"updated,omitempty"` // the update has committed
+	Restoring       bool      `json:"restoring,omitempty"` // on the way back to FenceCheckpoint
+	NoReturn        bool      `json:"no_return,omitempty"`
+	ReleasedAt      time.Time `json:"released_at,omitzero"`
+	ShiftStep       int       `json:"shift_step,omitempty"`
+	Shift           *baseline `json:"shift,omitempty"`
+	BakeUntil       time.Time `json:"bake_until,omitzero"`
+	Created         bool      `json:"created,omitempty"` // we have made this database
+}
+
+// Work is one turn at a rollout: what it is about, and the means to act.
+type Work struct {
+	*Engine
+	place     Place
+	promotion store.Promotion
+	rollout   store.Rollout
+	lease     store.Lease
+	seq       int64
+	env       Snapshot
+	options   Options
+	tenant    estate.Tenant // as the estate declares it
+	state     store.Tenant  // as Waybill last decided
+	memory    Memory
+}
+
+func (e *Engine) newWork(ctx context.Context, r store.Rollout, lease store.Lease) (*Work, error) {
+	w := &Work{Engine: e, rollout: r, lease: lease}
+	var err error
+	if w.promotion, err = e.rooms.Store.Promotion(ctx, r.PromotionID); err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		from json.RawMessage
+		to   any
+	}{{w.promotion.Estate, &w.env}, {w.promotion.Options, &w.options}, {r.Memory, &w.memory}} {
+		if err := json.Unmarshal(part.from, part.to); err != nil {
+			return nil, fmt.Errorf("what is stored of rollout %s does not parse: %w", r.ID, err)
+		}
+	}
+	for _, t := range w.env.Tenants {
+		if t.Name == r.Tenant {
+			w.tenant = t
+		}
+	}
+	if w.state, err = e.rooms.Store.Tenant(ctx, r.Environment, r.Tenant); err != nil {
+		return nil, err
+	}
+	w.place, err = e.rooms.Place(ctx, w.env.Environment)
+	return w, err
+}
+
+func (w *Work) encodedMemory() json.RawMessage { return encode(w.memory) }
+
+// remember keeps the memory now, before something happens that must not be forgotten.
+func (w *Work) remember(ctx context.Context) error {
+	return w.rooms.Store.SaveMemory(ctx, w.lease, w.memory)
+}
+
+// note tells whoever watches how far the step is.
+func (w *Work) note(ctx context.Context, format string, args ...any) {
+	if err := w.rooms.Store.Note(ctx, w.lease, w.seq, oneLine(fmt.Sprintf(format, args...))); err != nil && ctx.Err() == nil {
+		w.log.Debug("note progress", "rollout", w.rollout.ID, "error", err)
+	}
+}
+
+// change decides something about the tenant. It is only written while the lease is ours.
+func (w *Work) change(ctx context.Context, f func(*store.Live)) error {
+	return w.changeTenant(ctx, func(t *store.Tenant) { f(&t.Live) })
+}
+
+func (w *Work) changeTenant(ctx context.Context, f func(*store.Tenant)) error {
+	state, err := w.rooms.Store.ChangeTenant(ctx, w.rollout.Environment, w.rollout.Tenant, w.lease, f)
+	if err == nil {
+		w.state = state
+	}
+	return err
+}
+
+// bridge reaches the waybill_probe of a pool.
+func (w *Work) bridge(ctx context.Context, pool string) (*bridge.Client, error) {
+	state, err := w.place.Runtime.Pool(ctx, w.rollout.Environment, pool)
+	if err != nil {
+		return nil, err
+	}
+	if !state.Running {
+		return nil, fmt.Errorf("pool %s does not run: %s", pool, state.Message)
+	}
+	return bridge.NewClient(state.Bridge, w.rooms.Keys.BridgeKey(w.rollout.Environment)), nil
+}
+
+var (
+	errInterrupted = errors.New("the server stopped")
+	errHoldSpent   = errors.New("the hold is spent")
+)
+
+// withinHold bounds a step that works while requests wait: it must end before they give up.
+// The way out of the hold itself, and everything after it, is not bounded by it.
+func (w *Work) withinHold(ctx context.Context, step Step) (context.Context, context.CancelFunc) {
+	if !w.memory.Held || step.Name == "let go" || step.Name == "release hold" {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, w.memory.HoldUntil, errHoldSpent)
+}
+
+// explain turns the end of a step's context into what it means.
+func (w *Work) explain(ctx, stepCtx, bounded context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var fail *Failed
+	var person *NeedsPerson
+	decided := errors.As(err, &fail) || errors.As(err, &person)
+	switch {
+	case errors.Is(err, store.ErrFenced) || errors.Is(context.Cause(stepCtx), store.ErrFenced):
+		return store.ErrFenced
+	case ctx.Err() != nil && !decided:
+		return errInterrupted
+	case errors.Is(context.Cause(stepCtx), errAborted) && !decided:
+		return failed("a person asked to go back")
+	case errors.Is(context.Cause(bounded), errHoldSpent) && !decided:
+		return failed("it outgrew its hold of %s (last: %v). Raise hold_budget in the estate, or make the update lighter",
+			w.memory.HoldUntil.Sub(w.memory.HoldSince).Round(time.Second), err)
+	}
+	return err
+}
