@@ -1,0 +1,280 @@
+package estate
+
+import (
+	_ "embed" // types.go, whose comments describe the fields
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+//go:generate go run ./gen -out ../../docs/schemas
+
+//go:embed types.go
+var typesSource string
+
+// schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
+const schemaBase = "urn:waybill:estate:"
+
+// Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
+// "environment", "tenant", "classification", and "estate" for a document of any kind. They come
+// from the types, their comments and the rules that Parse follows.
+func Schemas() map[string][]byte { return builtSchemas() }
+
+var builtSchemas = sync.OnceValue(func() map[string][]byte {
+	texts := comments(typesSource)
+	out := map[string][]byte{}
+	var all []*schema
+	for _, kind := range []struct {
+		name     string
+		value    any
+		required []string
+	}{
+		{"Product", filled((*Product).fill, Product{}), []string{"name", "series", "environments"}},
+		{"Environment", filled((*Environment).fill, Environment{}), []string{"name", "runtime"}},
+		{"Tenant", filled((*Tenant).fill, Tenant{}), []string{"name", "environment", "hosts"}},
+		{"Classification", filled((*Classification).fill, Classification{}), []string{"release", "class", "reason"}},
+	} {
+		b := schemaBuilder{kind: kind.name, texts: texts}
+		s := b.object(kind.value, "")
+		s.Properties["kind"] = &schema{Const: kind.name}
+		s.Required = append([]string{"kind"}, kind.required...)
+		all = append(all, s)
+		alone := *s
+		alone.Schema, alone.ID = "https://json-schema.org/draft/2020-12/schema", schemaBase+strings.ToLower(kind.name)
+		alone.Title = "Waybill: " + kind.name
+		out[strings.ToLower(kind.name)] = encode(&alone)
+	}
+	out["estate"] = encode(anyKind(all))
+	return out
+})
+
+// anyKind is the schema of a document of any kind: the kind decides which one holds, so that an
+// editor complains about the field that is wrong and not about every kind there is.
+func anyKind(all []*schema) *schema {
+	s := &schema{
+		Schema: "https://json-schema.org/draft/2020-12/schema", ID: schemaBase + "any", Title: "Waybill: a document of an estate",
+		Type: "object", Required: []string{"kind"},
+		Properties: map[string]*schema{"kind": {Enum: words(kinds), Description: "What the document declares."}},
+	}
+	for i, kind := range kinds {
+		s.AllOf = append(s.AllOf, &schema{
+			If:   &schema{Required: []string{"kind"}, Properties: map[string]*schema{"kind": {Const: kind}}},
+			Then: all[i],
+		})
+	}
+	return s
+}
+
+// schema is the part of JSON Schema that is used here, in the order in which it reads best.
+type schema struct {
+	Schema      string             `json:"$schema,omitempty"`
+	ID          string             `json:"$id,omitempty"`
+	Title       string             `json:"title,omitempty"`
+	Description string             `json:"description,omitempty"`
+	Type        any                `json:"type,omitempty"`
+	Const       any                `json:"const,omitempty"`
+	Enum        []any              `json:"enum,omitempty"`
+	Default     any                `json:"default,omitempty"`
+	Pattern     string             `json:"pattern,omitempty"`
+	MinLength   int                `json:"minLength,omitempty"`
+	MaxLength   int                `json:"maxLength,omitempty"`
+	Minimum     any                `json:"minimum,omitempty"`
+	Maximum     any                `json:"maximum,omitempty"`
+	AnyOf       []*schema          `json:"anyOf,omitempty"`
+	AllOf       []*schema          `json:"allOf,omitempty"`
+	Not         *schema            `json:"not,omitempty"`
+	If          *schema            `json:"if,omitempty"`
+	Then        *schema            `json:"then,omitempty"`
+	Items       *schema            `json:"items,omitempty"`
+	MinItems    int                `json:"minItems,omitempty"`
+	MaxItems    int                `json:"maxItems,omitempty"`
+	Unique      bool               `json:"uniqueItems,omitempty"`
+	Required    []string           `json:"required,omitempty"`
+	Properties  map[string]*schema `json:"properties,omitempty"`
+	Names       *schema            `json:"propertyNames,omitempty"`
+	Additional  any                `json:"additionalProperties,omitempty"`
+}
+
+type schemaBuilder struct {
+	kind  string
+	texts map[string]string
+}
+
+// object is the schema of a struct; the values in it are the defaults.
+func (b schemaBuilder) object(value any, path string) *schema {
+	v := reflect.ValueOf(value)
+	s := &schema{Type: "object", Description: b.texts[v.Type().Name()], Properties: map[string]*schema{}, Additional: false}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := field.Tag.Get("yaml")
+		full := join(path, name)
+		p := b.value(v.Field(i), full)
+		if text := b.texts[v.Type().Name()+"."+field.Name]; text != "" {
+			p.Description = text
+		}
+		b.narrow(p, full)
+		s.Properties[name] = p
+	}
+	return s
+}
+
+// value is the schema of a field by its type.
+func (b schemaBuilder) value(v reflect.Value, path string) *schema {
+	switch {
+	case v.Type() == durationType:
+		s := &schema{Type: "string", Pattern: durationRule.String()}
+		s.Default = show(time.Duration(v.Int()))
+		return s
+	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct:
+		return b.object(reflect.Zero(v.Type().Elem()).Interface(), path)
+	case v.Kind() == reflect.Pointer:
+		return &schema{Type: "boolean", Default: v.Elem().Interface()}
+	case v.Kind() == reflect.Struct:
+		return b.object(v.Interface(), path)
+	case v.Kind() == reflect.Slice:
+		s := &schema{Type: "array", Items: b.value(reflect.Zero(v.Type().Elem()), path+"[]"), MaxItems: maxList, Unique: true}
+		s.Items.Default = nil
+		if v.Len() > 0 {
+			s.Default = v.Interface()
+		}
+		return s
+	case v.Kind() == reflect.Map:
+		return &schema{Type: "object", Additional: &schema{Type: []string{"string", "number", "boolean"}}}
+	case v.Kind() == reflect.Bool:
+		return &schema{Type: "boolean", Default: v.Bool()}
+	case v.Kind() == reflect.Int:
+		return &schema{Type: "integer", Default: v.Interface()}
+	case v.Kind() == reflect.Float64:
+		return &schema{Default: v.Interface(), AnyOf: []*schema{
+			{Type: "number", Minimum: errorSpan.least, Maximum: errorSpan.most},
+			{Type: "string", Pattern: percentRule.String()},
+		}}
+	}
+	s := &schema{Type: "string"}
+	if text := v.String(); text != "" {
+		s.Default = text
+	}
+	return s
+}
+
+// narrow adds the rules that a type does not tell.
+func (b schemaBuilder) narrow(s *schema, path string) {
+	name := func(s *schema) { s.Pattern, s.MaxLength = nameRule.String(), maxName }
+	switch b.kind + "." + path {
+	case "Product.name", "Environment.name", "Tenant.name", "Tenant.environment":
+		name(s)
+	case "Product.environments":
+		s.MinItems = 1
+		name(s.Items)
+	case "Product.addons":
+		s.MinItems = 1
+		s.Items.MinLength = 1
+	case "Product.series":
+		s.Pattern = seriesRule.String()
+	case "Environment.runtime":
+		s.Required = []string{"docker"}
+	case "Environment.runtime.docker":
+		s.Required = []string{"http"}
+	case "Environment.workers":
+		s.Minimum, s.Maximum = workersSpan.least, workersSpan.most
+	case "Environment.rollout.requests":
+		s.Minimum, s.Maximum = requestsSpan.least, requestsSpan.most
+	case "Environment.rollout.steps":
+		s.MaxItems = maxSteps
+		s.Items = &schema{AnyOf: []*schema{{Type: "integer", Minimum: stepSpan.least, Maximum: stepSpan.most}, {Type: "string", Pattern: `^[1-9][0-9]?%$`}}}
+	case "Environment.settings":
+		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
+	case "Environment.database.password":
+		s.Pattern = secretRule.String()
+	case "Environment.class", "Classification.class":
+		s.Enum = words(classes)
+	case "Tenant.hosting":
+		s.Enum = words(hostings)
+	case "Tenant.database":
+		s.Pattern, s.MaxLength = databaseRule.String(), maxDatabase
+	case "Tenant.hosts":
+		s.MinItems = 1
+		s.Items.MaxLength = maxHost
+	case "Tenant.modules":
+		s.Items.Pattern = moduleRule.String()
+	case "Tenant.languages":
+		s.Items.Pattern = languageRule.String()
+	case "Classification.release", "Classification.reason":
+		s.MinLength, s.MaxLength = 1, maxText
+	}
+}
+
+func words(list []string) []any {
+	var out []any
+	for _, w := range list {
+		out = append(out, w)
+	}
+	return out
+}
+
+// filled is a value with all its defaults.
+func filled[T any](fill func(*T, func(string) bool), value T) any {
+	fill(&value, func(string) bool { return false })
+	return value
+}
+
+func encode(s *schema) []byte {
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic(fmt.Sprintf("estate: encode a schema: %v", err)) // only plain values are in it
+	}
+	return append(out, '\n')
+}
+
+// comments are the comments of types and fields by "Type" and "Type.Field", on one line each.
+func comments(source string) map[string]string {
+	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
+	if err != nil {
+		panic(fmt.Sprintf("estate: read the comments of types.go: %v", err)) // it was compiled, so it parses
+	}
+	found := map[string]string{}
+	for _, d := range file.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		for _, spec := range g.Specs {
+			t, ok := spec.(*ast.TypeSpec)
+			if !ok {
+				continue
+			}
+			found[t.Name.Name] = oneLine(g.Doc)
+			s, ok := t.Type.(*ast.StructType)
+			if !ok {
+				continue
+			}
+			for _, f := range s.Fields.List {
+				for _, name := range f.Names {
+					text := oneLine(f.Doc)
+					if text == "" {
+						text = oneLine(f.Comment)
+					}
+					if text != "" {
+						found[t.Name.Name+"."+name.Name] = strings.ToUpper(text[:1]) + text[1:]
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+func oneLine(g *ast.CommentGroup) string {
+	if g == nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(g.Text()), " ")
+}
