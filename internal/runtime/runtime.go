@@ -14,6 +14,10 @@ import (
 // ErrNotFound is returned for a pool or a job that does not exist.
 var ErrNotFound = errors.New("not found")
 
+// ErrUnavailable is returned when the place itself, or the registry that it pulls from, does not
+// answer. It says nothing of pools and jobs, which go on without it: try again later.
+var ErrUnavailable = errors.New("runtime unavailable")
+
 // Environment is what a runtime needs to know of an environment before any pool runs in it.
 type Environment struct {
 	Name        string
@@ -30,6 +34,7 @@ type Pool struct {
 	Group       string // "shared", or the tenant's name where it is dedicated: own data folder and network
 	Image       string // repository@digest, as the runtime can pull it
 	Workers     int    // HTTP worker processes; 0: one threaded process
+	Memory      int64  // limit in bytes on each process's container; 0: none
 	Files       Files  // mounted read-only at /etc/waybill
 }
 
@@ -43,6 +48,7 @@ type Job struct {
 	Group       string
 	Image       string
 	Command     []string
+	Memory      int64 // limit in bytes; 0: none
 	Files       Files // mounted read-only at /etc/waybill
 }
 
@@ -70,13 +76,15 @@ type PoolState struct {
 type Runtime interface {
 	// EnsureEnvironment makes the environment's network and router, and leaves a running router alone.
 	EnsureEnvironment(ctx context.Context, env Environment) error
-	// RemoveEnvironment takes away everything that EnsureEnvironment and EnsurePool made.
+	// RemoveEnvironment takes away everything that EnsureEnvironment and EnsurePool made, but not
+	// what Odoo wrote into the data folders.
 	RemoveEnvironment(ctx context.Context, environment string) error
 
 	// EnsurePool starts the pool's processes, or observes them, and returns once they accept connections.
 	// It does not open any tenant's database.
 	EnsurePool(ctx context.Context, pool Pool) (PoolState, error)
-	// ConfigurePool replaces the files of a running pool, each atomically. Processes are not restarted.
+	// ConfigurePool replaces the given files of a running pool, each atomically; files that are not
+	// given stay. Processes are not restarted.
 	ConfigurePool(ctx context.Context, environment, pool string, files Files) error
 	// RestartPool restarts the pool's processes and returns once they accept connections.
 	RestartPool(ctx context.Context, environment, pool string) error

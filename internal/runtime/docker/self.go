@@ -1,0 +1,151 @@
+package docker
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// SelfImage pushes the running binary as an image to the registry (host[:port]) and returns its
+// reference by digest. The same binary gives the same image; when the registry has it, nothing
+// is sent. It needs a binary built with CGO_ENABLED=0. auth may be nil.
+func SelfImage(ctx context.Context, registry string, auth authn.Authenticator) (ref string, err error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("image of the waybill binary: find the binary: %w", err)
+	}
+	return binaryImage(ctx, binary, registry, auth)
+}
+
+func binaryImage(ctx context.Context, binary, registry string, auth authn.Authenticator) (string, error) {
+	if auth == nil {
+		auth = authn.Anonymous
+	}
+	if err := checkStatic(binary); err != nil {
+		return "", fmt.Errorf("image of the waybill binary: %w", err)
+	}
+	sum, err := fileSum(binary)
+	if err != nil {
+		return "", fmt.Errorf("image of the waybill binary: %w", err)
+	}
+	repo, err := name.NewRepository(registry + "/waybill/waybill")
+	if err != nil {
+		return "", fmt.Errorf("image of the waybill binary: registry %q: expected host:port: %w", registry, err)
+	}
+	tag := repo.Tag("binary-" + sum[:32])
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuth(auth)}
+	// A tag is written last, so that where it is the whole image is.
+	if desc, err := remote.Head(tag, options...); err == nil {
+		return repo.Digest(desc.Digest.String()).String(), nil
+	} else if e := new(transport.Error); errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden) {
+		return "", fmt.Errorf("image of the waybill binary: registry %s refuses: check the credentials for it: %w", registry, err)
+	}
+	image, err := imageOf(binary)
+	if err != nil {
+		return "", fmt.Errorf("image of the waybill binary %s: %w", binary, err)
+	}
+	if err := remote.Write(tag, image, options...); err != nil {
+		return "", fmt.Errorf("push the image of the waybill binary to registry %s: check that it runs and that the credentials may write: %w", registry, err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return "", fmt.Errorf("image of the waybill binary: %w", err)
+	}
+	return repo.Digest(digest.String()).String(), nil
+}
+
+// imageOf is an image with nothing in it but the binary, at /waybill.
+func imageOf(binary string) (v1.Image, error) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return tarOf(binary) },
+		tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	if image, err = mutate.AppendLayers(image, layer); err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
+	config.Config.Entrypoint = []string{"/waybill"}
+	return mutate.ConfigFile(image, config)
+}
+
+func tarOf(binary string) (io.ReadCloser, error) {
+	f, err := os.Open(binary)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	pr, pw := io.Pipe()
+	go func() {
+		defer f.Close()
+		w := tar.NewWriter(pw)
+		err := w.WriteHeader(&tar.Header{Name: "waybill", Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size(), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR})
+		if err == nil {
+			_, err = io.CopyN(w, f, info.Size())
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		pw.CloseWithError(err) // with nil: EOF
+	}()
+	return pr, nil // closing it ends the goroutine
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// checkStatic refuses a binary that needs a dynamic loader: the image has none.
+func checkStatic(path string) error {
+	f, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("%s is not a Linux binary: %w", path, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is linked dynamically and cannot run alone in an image: build it with CGO_ENABLED=0", path)
+		}
+	}
+	return nil
+}
