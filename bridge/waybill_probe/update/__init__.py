@@ -1,0 +1,1 @@
+"""The update of one tenant's database, as the command ``odoo waybill_update``."""
