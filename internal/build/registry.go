@@ -1,0 +1,97 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Registry is Waybill's own registry, or the one that stands in for it: names without a host are
+// looked for there and nowhere else.
+type Registry struct {
+	Host     string // host:port
+	Plain    bool   // HTTP instead of HTTPS; always so for localhost and 127.0.0.0/8
+	User     string // to write; empty: anonymous
+	Password string
+}
+
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+
+// reference makes "acme@sha256:…" or "odoo:19.0" one in Waybill's registry, and leaves alone what
+// names a host.
+func (r Registry) reference(ref string) (name.Reference, error) {
+	var options []name.Option
+	if !hasHost(ref) {
+		if r.Host == "" {
+			return nil, fmt.Errorf("image %q names no registry, and none is configured", ref)
+		}
+		ref = r.Host + "/" + ref
+	}
+	if r.Plain && strings.HasPrefix(ref, r.Host+"/") {
+		options = append(options, name.Insecure)
+	}
+	parsed, err := name.ParseReference(ref, options...)
+	if err != nil {
+		return nil, fmt.Errorf("image %q is no reference: expected NAME:TAG, NAME@sha256:… or HOST/NAME:TAG", ref)
+	}
+	return parsed, nil
+}
+
+// hasHost follows Docker's rule: what is before the first slash is a host when it has a dot, a
+// colon, or is localhost.
+func hasHost(ref string) bool {
+	first, _, ok := strings.Cut(ref, "/")
+	return ok && (strings.ContainsAny(first, ".:") || first == "localhost")
+}
+
+func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Option {
+	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4)}
+	if ref.Context().RegistryStr() != r.Host {
+		return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	}
+	if r.User != "" {
+		return append(options, remote.WithAuth(&authn.Basic{Username: r.User, Password: r.Password}))
+	}
+	return options
+}
+
+// push uploads what the registry does not have yet. The manifest goes last, so that an interrupted
+// push leaves nothing that can be pulled.
+func (r Registry) push(ctx context.Context, repository, tag string, img v1.Image) error {
+	ref, err := r.reference(repository + ":" + tag)
+	if err != nil {
+		return err
+	}
+	if err := remote.Write(ref, img, r.options(ctx, ref)...); err != nil {
+		return fmt.Errorf("pushing %s: %w", ref, explain(err))
+	}
+	return nil
+}
+
+// explain adds the way out to a registry's refusals.
+func explain(err error) error {
+	var refused *transport.Error
+	if errors.As(err, &refused) {
+		switch refused.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return fmt.Errorf("the registry refused: %w; check the registry's user and password", err)
+		case http.StatusNotFound:
+			return fmt.Errorf("it is not there: %w", err)
+		}
+	}
+	return err
+}
+
+func notFound(err error) bool {
+	var refused *transport.Error
+	return errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound
+}
