@@ -1,0 +1,91 @@
+# Waybill. `make help` lists what there is.
+#
+# Caches live outside the tree, in $WAYBILL_CACHE, or waybill/ in the user's cache folder.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO_HOME := /usr/local/go/bin
+export PATH := $(PATH):$(GO_HOME)
+export CGO_ENABLED := 0
+export WAYBILL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/waybill
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/waybill-dev/waybill/internal/cli.version=$(VERSION) -X github.com/waybill-dev/waybill/internal/cli.commit=$(COMMIT)
+
+# Commands that need a running part get it through hack/with.sh: it sets up what is missing, says
+# so, and stops what it started.
+WITH := hack/with.sh
+
+##@ The two to begin with
+
+.PHONY: demo
+demo: build ## The main job on a real Odoo: five releases, production working all the while
+	$(WITH) packages docker base -- go run ./examples/acme/demo
+
+.PHONY: test
+test: build ## Everything that guards a change, on real parts; sets up what it needs (under 35 minutes)
+	$(WITH) packages docker base -- hack/test.sh core
+
+##@ Further tests
+
+.PHONY: test-unit
+test-unit: ## What needs no root, no Docker and no Odoo (under a minute)
+	go test ./...
+
+.PHONY: test-all
+test-all: build ## test, and the whole kill matrix
+	$(WITH) packages docker base -- hack/test.sh all
+
+.PHONY: test-kill
+test-kill: build ## The kill matrix alone: the server killed at every step, and its parts taken away
+	$(WITH) packages docker base -- hack/test.sh kill
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for half a minute
+	hack/fuzz.sh 30s
+
+.PHONY: bench
+bench: build ## Ratios against what one would do without Waybill
+	$(WITH) packages docker base -- hack/test.sh bench
+
+##@ Build and check
+
+.PHONY: build
+build: ## The static binary bin/waybill
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/waybill ./cmd/waybill
+
+.PHONY: base
+base: ## The base image, a real Odoo from Debian's packages, into the cache
+	$(WITH) packages -- hack/base/build.sh
+
+.PHONY: generate
+generate: ## The generated files anew: docs/schemas
+	go generate ./internal/estate
+
+.PHONY: verify
+verify: ## Format, lint, generated files, notes; ends with a clean work tree
+	hack/verify.sh
+
+##@ Tidy up
+
+.PHONY: stop
+stop: ## Stop the Docker Engine that the set-up started, if it did
+	hack/setup.sh stop
+
+.PHONY: clean
+clean: ## Remove what was built in the tree
+	rm -rf bin
+
+.PHONY: clean-cache
+clean-cache: stop ## Remove the cache too: base image, tools; the next run is a cold one
+	rm -rf -- "$(WAYBILL_CACHE)"
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

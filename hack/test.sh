@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs the tests against real parts; hack/with.sh has made them ready.
+#
+#   hack/test.sh core    unit and integration tests, and the core of the kill matrix
+#   hack/test.sh all     the same with the whole kill matrix
+#   hack/test.sh kill    the whole kill matrix alone
+#   hack/test.sh bench   ratios against what one would do without Waybill
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CGO_ENABLED=0
+
+section() {
+	local title=$1 start=$SECONDS code=0
+	shift
+	echo "== $title"
+	"$@" || code=$?
+	if [ "$code" -ne 0 ]; then
+		echo "== $title: FAILED after $((SECONDS - start)) s" >&2
+		exit "$code"
+	fi
+	echo "== $title: ok, $((SECONDS - start)) s"
+}
+
+# One package at a time: they share one Docker Engine and two cores. -count=1: real parts change
+# without Go noticing.
+odoo() { go test -tags odoo -count=1 -p 1 -timeout 60m "$@"; }
+
+unit() { go test ./...; }
+integration() { odoo -skip '^TestKill' ./...; }
+kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./...; }
+
+case ${1:-} in
+core)
+	section "unit tests" unit
+	section "integration tests on real Odoo" integration
+	section "kill matrix, core" kill_matrix core
+	;;
+all)
+	section "unit tests" unit
+	section "integration tests on real Odoo" integration
+	section "kill matrix" kill_matrix all
+	;;
+kill) section "kill matrix" kill_matrix all ;;
+bench) section "benchmarks" odoo -run '^$' -bench . -benchtime 1x ./... ;;
+*)
+	echo "usage: hack/test.sh core|all|kill|bench" >&2
+	exit 2
+	;;
+esac

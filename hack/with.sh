@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs a command with the real parts that it names, and stops afterwards what was started for it.
+#
+#   hack/with.sh [packages] [docker] [base] -- COMMAND...
+#
+#   packages  Debian packages; installs those that are missing (as root; otherwise names them)
+#   docker    a Docker Engine; starts one when none answers
+#   base      the base image in the cache; makes it when it is not there
+#
+# It says what it installs and starts. Doing it twice does nothing the second time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+parts=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+	parts+=("$1")
+	shift
+done
+[ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
+shift
+
+finish() {
+	local code=$?
+	trap - EXIT INT TERM
+	case " ${parts[*]} " in *" docker "*) hack/setup.sh stop || echo "with: hack/setup.sh stop failed" >&2 ;; esac
+	exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+for part in "${parts[@]}"; do
+	start=$SECONDS
+	case $part in
+	packages) hack/setup.sh packages ;;
+	docker)
+		hack/setup.sh docker
+		# Into this shell, so that the command finds the engine. Not "eval $(…)": that would hide a failure.
+		settings=$(hack/setup.sh env)
+		eval "$settings"
+		;;
+	base)
+		hack/base/build.sh
+		WAYBILL_BASE=oci:$(hack/base/build.sh --path)
+		export WAYBILL_BASE
+		;;
+	*) echo "with: unknown part $part" >&2; exit 2 ;;
+	esac
+	echo "with: $part ready after $((SECONDS - start)) s"
+done
+"$@"
