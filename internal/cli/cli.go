@@ -1,6 +1,148 @@
-// Package cli is the command line: one file a verb. It talks to the API as any client would; only
-// build, router and the offline restore work without a server.
+// Package cli is the command line: one file a verb. It talks to the API only, as any client would;
+// build, router and recover work without a server.
 package cli
 
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitWaiting = 3 // a person is needed
+)
+
+// Version is set by the linker.
+var Version = "development"
+
+// exit is an error that only carries an exit code; what there was to say has been said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// usage is an error in what was typed.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
+
+// app is what every verb has at hand.
+type app struct {
+	out, err io.Writer
+	data     string
+	server   string
+	format   string
+	verbose  bool
+}
+
 // Main runs the command line and returns its exit code.
-func Main(args []string) int { return 2 }
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{out: os.Stdout, err: os.Stderr}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	var code exit
+	var typed usage
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &typed):
+		fmt.Fprintln(a.err, "waybill:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(a.err, "waybill:", err)
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "waybill",
+		Short: "Release reliability for Odoo: from source to production, and back when it must",
+		Long: `Waybill takes one immutable release of Odoo from source to production, updates each
+database in one transaction, shifts real traffic by evidence, and takes a release
+back by itself when the business suffers.`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.format != "text" && a.format != "json" {
+				return usagef("-o %s: expected text or json", a.format)
+			}
+			level := slog.LevelInfo
+			if a.verbose {
+				level = slog.LevelDebug
+			}
+			slog.SetDefault(slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})))
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
+	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
+	root.AddCommand(
+		a.up(), a.serve(), a.initEstate(), a.base(), a.build(), a.releases(), a.tenant(),
+		a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
+		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.version(), a.router(),
+	)
+	return root
+}
+
+// defaultData is the data folder where none is named.
+func defaultData() string {
+	if dir := os.Getenv("WAYBILL_DATA"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/waybill"
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ".waybill"
+	}
+	return filepath.Join(home, ".local", "share", "waybill")
+}
+
+// print shows a value: as JSON where that was asked for, else by text.
+func (a *app) print(v any, text func(io.Writer)) error {
+	if a.format == "json" {
+		encoder := json.NewEncoder(a.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(v)
+	}
+	text(a.out)
+	return nil
+}
+
+// exactly checks the number of arguments and says what they are.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usagef("%s: expected %d arguments (%v), got %d; see: %s --help", cmd.CommandPath(), len(names), names, len(args), cmd.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,74 @@
+// Package api is the HTTP API: the only way in, for the command line as for anybody else.
+package api
+
+import "time"
+
+// Promotion is what the API tells of a promotion.
+type Promotion struct {
+	ID           string     `json:"id"`
+	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
+	Kind         string     `json:"kind" enum:"promote,rollback,restore,create,checkpoint"`
+	Environment  string     `json:"environment"`
+	Release      string     `json:"release" doc:"Digest of the image manifest"`
+	ReleaseName  string     `json:"release_name"`
+	Class        string     `json:"class,omitempty"`
+	Outcome      string     `json:"outcome" doc:"promoted, rolled_back, waiting, halted; empty while it runs"`
+	RequestedBy  string     `json:"requested_by"`
+	EstateCommit string     `json:"estate_commit,omitempty"`
+	Created      time.Time  `json:"created"`
+	Finished     *time.Time `json:"finished,omitempty"`
+	Revision     int64      `json:"revision" doc:"Grows with every change; ask for a newer one with ?after="`
+	Rollouts     []Rollout  `json:"rollouts"`
+}
+
+// Rollout is one tenant's part.
+type Rollout struct {
+	Tenant      string  `json:"tenant"`
+	State       string  `json:"state" enum:"running,undoing,waiting,done"`
+	Outcome     string  `json:"outcome" doc:"promoted, rolled_back, waiting; empty while it runs"`
+	Reason      string  `json:"reason"`
+	HeldSeconds float64 `json:"held_seconds"`
+	WaitsFor    string  `json:"waits_for,omitempty"`
+	Checkpoint  string  `json:"checkpoint,omitempty" doc:"The checkpoint to restore from by hand"`
+	Steps       []Step  `json:"steps"`
+}
+
+// Step is one try at one step.
+type Step struct {
+	Name     string     `json:"name"`
+	Undo     bool       `json:"undo,omitempty"`
+	Outcome  string     `json:"outcome" enum:"running,done,skipped,failed,retried,interrupted,waits"`
+	Detail   string     `json:"detail"`
+	Started  time.Time  `json:"started"`
+	Finished *time.Time `json:"finished,omitempty"`
+}
+
+// Status is what runs where.
+type Status struct {
+	Version      string        `json:"version"`
+	Estate       string        `json:"estate"`
+	EstateCommit string        `json:"estate_commit"`
+	Environments []Environment `json:"environments"`
+}
+
+// Environment is one stage of the pipeline.
+type Environment struct {
+	Name    string   `json:"name"`
+	Address string   `json:"address" doc:"Where its router listens"`
+	Tenants []Tenant `json:"tenants"`
+}
+
+// Tenant is what a tenant runs.
+type Tenant struct {
+	Name           string   `json:"name"`
+	Database       string   `json:"database"`
+	Hosts          []string `json:"hosts"`
+	Serving        string   `json:"serving" doc:"Name of the release that its route goes to; empty: none"`
+	ServingDigest  string   `json:"serving_digest"`
+	Schema         string   `json:"schema" doc:"Name of the release that its database was updated to"`
+	SchemaDigest   string   `json:"schema_digest"`
+	Mode           string   `json:"mode" enum:"open,hold,freeze,none"`
+	CanaryPercent  int      `json:"canary_percent"`
+	Promotion      string   `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
+	PromotionState string   `json:"promotion_state,omitempty"`
+}

@@ -1,0 +1,215 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+func (b Backend) list(ctx context.Context, environment string, before int64, limit int) ([]Promotion, error) {
+	rows, err := b.Store.Promotions(ctx, environment, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return b.views(ctx, rows)
+}
+
+// views joins promotions with their rollouts and steps, in three queries however many there are.
+func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion, error) {
+	ids := make([]string, len(rows))
+	for i, p := range rows {
+		ids[i] = p.ID
+	}
+	rollouts, err := b.Store.Rollouts(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
+	rolloutIDs := make([]string, len(rollouts))
+	for i, r := range rollouts {
+		rolloutIDs[i] = r.ID
+	}
+	steps, err := b.Store.Steps(ctx, rolloutIDs...)
+	if err != nil {
+		return nil, err
+	}
+	stepsOf := map[string][]Step{}
+	for _, s := range steps {
+		stepsOf[s.RolloutID] = append(stepsOf[s.RolloutID], Step{Name: s.Name, Undo: s.Undo, Outcome: s.Outcome, Detail: s.Detail, Started: s.StartedAt, Finished: s.FinishedAt})
+	}
+	views := make([]Promotion, 0, len(rows))
+	for _, p := range rows {
+		view := Promotion{ID: p.ID, Seq: p.Seq, Kind: p.Kind, Environment: p.Environment, Release: p.Release, ReleaseName: p.ReleaseName, Class: p.Class,
+			Outcome: p.Outcome, RequestedBy: p.RequestedBy, EstateCommit: p.EstateCommit, Created: p.CreatedAt, Finished: p.FinishedAt, Rollouts: []Rollout{}}
+		for _, r := range rollouts {
+			if r.PromotionID != p.ID {
+				continue
+			}
+			var memory promotion.Memory
+			if err := json.Unmarshal(r.Memory, &memory); err != nil {
+				return nil, err
+			}
+			view.Revision += r.Revision
+			rollout := Rollout{Tenant: r.Tenant, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, WaitsFor: r.WaitsFor,
+				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID]}
+			if rollout.Checkpoint == "" {
+				rollout.Checkpoint = memory.Checkpoint
+			}
+			if rollout.Steps == nil {
+				rollout.Steps = []Step{}
+			}
+			view.Rollouts = append(view.Rollouts, rollout)
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+// await answers once a promotion has changed, so that whoever watches need not ask all the time.
+func (b Backend) await(ctx context.Context, id string, after int64, wait time.Duration) (Promotion, error) {
+	deadline := time.Now().Add(wait)
+	tick := time.NewTicker(150 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		row, err := b.Store.Promotion(ctx, id)
+		if err != nil {
+			return Promotion{}, err
+		}
+		views, err := b.views(ctx, []store.Promotion{row})
+		if err != nil {
+			return Promotion{}, err
+		}
+		if views[0].Revision > after || !time.Now().Before(deadline) {
+			return views[0], nil
+		}
+		select {
+		case <-ctx.Done():
+			return Promotion{}, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (b Backend) status(ctx context.Context) (Status, error) {
+	declared, err := b.Estate(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{Version: b.Version, Estate: declared.Root, EstateCommit: declared.Commit, Environments: []Environment{}}
+	known, err := b.Store.Tenants(ctx, "")
+	if err != nil {
+		return s, err
+	}
+	for _, env := range declared.Environments {
+		view := Environment{Name: env.Name, Tenants: []Tenant{}}
+		if env.Runtime.Docker != nil {
+			view.Address = env.Runtime.Docker.HTTP
+		}
+		for _, t := range declared.TenantsOf(env.Name) {
+			tenant := Tenant{Name: t.Name, Database: t.Database, Hosts: t.Hosts, Mode: "none"}
+			i := slices.IndexFunc(known, func(k store.Tenant) bool { return k.Environment == env.Name && k.Name == t.Name })
+			if i >= 0 {
+				b.describe(ctx, &tenant, known[i])
+			}
+			if r, err := b.Store.ActiveRollout(ctx, env.Name, t.Name); err == nil {
+				tenant.Promotion, tenant.PromotionState = r.PromotionID, r.State
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return s, err
+			}
+			view.Tenants = append(view.Tenants, tenant)
+		}
+		s.Environments = append(s.Environments, view)
+	}
+	return s, nil
+}
+
+func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant) {
+	name := func(digest string) string {
+		if r, err := b.Store.Release(ctx, digest); digest != "" && err == nil {
+			return r.Name
+		}
+		return digest
+	}
+	t.ServingDigest, t.SchemaDigest = known.ServingRelease, known.SchemaRelease
+	t.Serving, t.Schema = name(known.ServingRelease), name(known.SchemaRelease)
+	t.CanaryPercent = known.Live.Weight
+	if known.Live.Stable != "" {
+		t.Mode = string(known.Live.Mode)
+		if t.Mode == "" {
+			t.Mode = "open"
+		}
+	}
+}
+
+// rollback goes back in the way that fits: a promotion under way is undone; one that has ended is
+// taken back by the route where the old release works on the schema, else by a restore.
+func (b Backend) rollback(ctx context.Context, id, reason string, acceptLoss bool) (*body[Asked], error) {
+	p, err := b.Store.Promotion(ctx, id)
+	if err != nil {
+		return nil, problem(err)
+	}
+	rollouts, err := b.Store.Rollouts(ctx, id)
+	if err != nil {
+		return nil, problem(err)
+	}
+	if reason == "" {
+		reason = "asked on the command line"
+	}
+	open := false
+	for _, r := range rollouts {
+		if r.State == store.Done {
+			continue
+		}
+		open = true
+		if r.State == store.Waiting && !acceptLoss {
+			var memory promotion.Memory
+			if err := json.Unmarshal(r.Memory, &memory); err != nil {
+				return nil, problem(err)
+			}
+			if memory.NoReturn {
+				return nil, huma.Error409Conflict("going back restores checkpoint " + memory.FenceCheckpoint + " and loses everything written since " +
+					memory.ReleasedAt.Format(time.RFC3339) + "; say --accept-loss if that is what you want")
+			}
+		}
+		if err := b.Store.Abort(ctx, r.ID, reason, acceptLoss); err != nil {
+			return nil, problem(err)
+		}
+	}
+	if open {
+		return reply(Asked{id}, nil)
+	}
+	return b.takeBack(ctx, p, rollouts, acceptLoss)
+}
+
+func (b Backend) takeBack(ctx context.Context, p store.Promotion, rollouts []store.Rollout, acceptLoss bool) (*body[Asked], error) {
+	if p.Kind != promotion.KindPromote || p.Outcome != store.Promoted || len(rollouts) == 0 {
+		return nil, huma.Error409Conflict("promotion " + p.ID + " (" + p.Kind + ", " + p.Outcome + ") has nothing to take back")
+	}
+	var memory promotion.Memory
+	if err := json.Unmarshal(rollouts[0].Memory, &memory); err != nil {
+		return nil, problem(err)
+	}
+	tenants := make([]string, len(rollouts))
+	for i, r := range rollouts {
+		tenants[i] = r.Tenant
+	}
+	switch {
+	case memory.OldRelease == "":
+		return nil, huma.Error409Conflict("before promotion " + p.ID + " nothing served; there is nothing to go back to")
+	case estate.Class(p.Class).Breaks() && !acceptLoss:
+		return nil, huma.Error409Conflict("the release before cannot work on this schema; going back restores checkpoint " + memory.FenceCheckpoint +
+			" and loses everything written since " + memory.ReleasedAt.Format(time.RFC3339) + "; say --accept-loss if that is what you want")
+	case estate.Class(p.Class).Breaks():
+		return b.start(ctx, promotion.Request{Kind: promotion.KindRestore, Environment: p.Environment, Tenants: tenants,
+			Options: promotion.Options{Checkpoint: memory.FenceCheckpoint, Of: p.ID}})
+	}
+	return b.start(ctx, promotion.Request{Kind: promotion.KindRollback, Environment: p.Environment, Tenants: tenants, Release: memory.OldRelease,
+		Options: promotion.Options{Of: p.ID}})
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/server"
+)
+
+// address finds the server and the token that it wants.
+func (a *app) address() (url, token string, err error) {
+	content, err := os.ReadFile(filepath.Join(a.data, "keys", "token"))
+	if err != nil {
+		return "", "", fmt.Errorf("no token in the data folder %s (%w). Start a server there: waybill up --data %s; or name another folder with --data", a.data, err, a.data)
+	}
+	token = strings.TrimSpace(string(content))
+	if a.server != "" {
+		return strings.TrimSuffix(a.server, "/"), token, nil
+	}
+	var found server.Address
+	content, err = os.ReadFile(filepath.Join(a.data, server.AddressFile))
+	if err == nil {
+		err = json.Unmarshal(content, &found)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("no server is up on %s. Start it: waybill up --data %s --estate FOLDER", a.data, a.data)
+	}
+	return found.URL, token, nil
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 64 << 20
+
+// call asks the API. in and out may be nil.
+func (a *app) call(ctx context.Context, method, path string, in, out any) error {
+	url, token, err := a.address()
+	if err != nil {
+		return err
+	}
+	var body io.Reader
+	if in != nil {
+		content, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(content)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, url+path, body)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	client := http.Client{Timeout: 2 * time.Minute}
+	response, err := client.Do(request)
+	if err != nil {
+		return &unreachable{url, err}
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return &unreachable{url, err}
+	}
+	if response.StatusCode >= 300 {
+		return refused(response.StatusCode, content)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(content, out)
+}
+
+// unreachable says that no server answered.
+type unreachable struct {
+	url string
+	err error
+}
+
+func (u *unreachable) Error() string {
+	return fmt.Sprintf("the server at %s does not answer: %v", u.url, u.err)
+}
+func (u *unreachable) Unwrap() error { return u.err }
+
+// refused reads a problem+json answer. What the caller asked for wrongly is a usage error.
+func refused(status int, content []byte) error {
+	var p struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+		Errors []struct {
+			Message  string `json:"message"`
+			Location string `json:"location"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(content, &p) != nil || p.Title == "" {
+		return fmt.Errorf("the server answered %d: %.200s", status, content)
+	}
+	text := p.Detail
+	for _, e := range p.Errors {
+		text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+	}
+	err := errors.New(text)
+	if status == http.StatusUnprocessableEntity || status == http.StatusNotFound || status == http.StatusBadRequest {
+		return usage{err}
+	}
+	return err
+}

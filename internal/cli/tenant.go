@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+)
+
+func (a *app) tenant() *cobra.Command {
+	cmd := &cobra.Command{Use: "tenant", Short: "Make tenants"}
+	var release, from string
+	create := &cobra.Command{
+		Use:   "create ENVIRONMENT/TENANT",
+		Short: "Make the database of a tenant that the estate declares",
+		Long: `Make the database of a tenant that the estate declares: with the modules it names, in
+the release's own Odoo, or as a copy of a checkpoint. The tenant is not served yet:
+promote a release to it.`,
+		Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			environment, tenant, err := tenantRef(args[0])
+			if err != nil {
+				return err
+			}
+			if release == "" {
+				return usagef("tenant create needs --release: whose Odoo shall make the database")
+			}
+			return a.askAndWatch(cmd, "POST", "/api/v1/tenants", map[string]any{"environment": environment, "tenant": tenant, "release": release, "from": from}, false)
+		},
+	}
+	create.Flags().StringVar(&release, "release", "", "release whose Odoo makes the database")
+	create.Flags().StringVar(&from, "from", "", "copy this checkpoint instead: ENVIRONMENT/TENANT/CHECKPOINT")
+	cmd.AddCommand(create)
+	return cmd
+}
+
+func (a *app) checkpoint() *cobra.Command {
+	cmd := &cobra.Command{Use: "checkpoint", Short: "Take, list and verify checkpoints"}
+	cmd.AddCommand(
+		&cobra.Command{Use: "create ENVIRONMENT/TENANT", Short: "Take a checkpoint now, and read it back", Args: exactly("ENVIRONMENT/TENANT"),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				environment, tenant, err := tenantRef(args[0])
+				if err != nil {
+					return err
+				}
+				return a.askAndWatch(cmd, "POST", "/api/v1/checkpoints", map[string]any{"environment": environment, "tenant": tenant}, false)
+			}},
+		&cobra.Command{Use: "list ENVIRONMENT/TENANT", Short: "List checkpoints, newest first", Args: exactly("ENVIRONMENT/TENANT"),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				environment, tenant, err := tenantRef(args[0])
+				if err != nil {
+					return err
+				}
+				var found []checkpoint.Info
+				if err := a.call(cmd.Context(), "GET", "/api/v1/checkpoints/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant), nil, &found); err != nil {
+					return err
+				}
+				return a.print(found, func(w io.Writer) {
+					if len(found) == 0 {
+						fmt.Fprintf(w, "No checkpoint of %s yet. Take one: waybill checkpoint create %s\n", args[0], args[0])
+						return
+					}
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					fmt.Fprintln(t, "CHECKPOINT\tRECOVERY POINT\tSIZE\tFILES\tTOOK\tVERIFIED")
+					for _, c := range found {
+						verified := "no"
+						if !c.Verified.IsZero() {
+							verified = c.Verified.Local().Format(time.DateTime)
+						}
+						fmt.Fprintf(t, "%s\t%s\t%.1f MiB\t%d\t%.1f s\t%s\n", c.ID, c.RecoveryPoint.Local().Format(time.DateTime), float64(c.Bytes)/(1<<20), c.FileCount, c.Seconds, verified)
+					}
+					_ = t.Flush()
+				})
+			}},
+	)
+	return cmd
+}
+
+func (a *app) restore() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restore ENVIRONMENT/TENANT CHECKPOINT",
+		Short: "Bring a tenant back to a checkpoint",
+		Long: `Bring a tenant back to a checkpoint: behind a frozen page, into a new database that is
+checked and then swapped in by renaming. What is there now is captured first, so that a
+restore can be restored from.`,
+		Args: exactly("ENVIRONMENT/TENANT", "CHECKPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			environment, tenant, err := tenantRef(args[0])
+			if err != nil {
+				return err
+			}
+			return a.askAndWatch(cmd, "POST", "/api/v1/restores", map[string]any{"environment": environment, "tenant": tenant, "checkpoint": args[1]}, false)
+		},
+	}
+}
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "Show what runs where", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s api.Status
+			if err := a.call(cmd.Context(), "GET", "/api/v1/status", nil, &s); err != nil {
+				return err
+			}
+			return a.print(s, func(w io.Writer) { showStatus(w, s) })
+		}}
+}
+
+func showStatus(w io.Writer, s api.Status) {
+	commit := s.EstateCommit
+	if commit == "" {
+		commit = "not in Git"
+	}
+	fmt.Fprintf(w, "estate %s (%s)\n", s.Estate, commit)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ENVIRONMENT\tTENANT\tSERVES\tSCHEMA\tROUTE\tHOSTS\tPROMOTION")
+	for _, e := range s.Environments {
+		for _, x := range e.Tenants {
+			route := x.Mode
+			if x.CanaryPercent > 0 {
+				route += fmt.Sprintf(", canary %d %%", x.CanaryPercent)
+			}
+			promotion := x.Promotion
+			if promotion != "" {
+				promotion += " (" + x.PromotionState + ")"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Name, x.Name, dash(x.Serving), dash(x.Schema), route, strings.Join(x.Hosts, ", "), dash(promotion))
+		}
+	}
+	_ = t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func (a *app) doctor() *cobra.Command {
+	return &cobra.Command{Use: "doctor", Short: "Look at what Waybill stands on, and say what to mend", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var findings []api.Finding
+			if err := a.call(cmd.Context(), "GET", "/api/v1/doctor", nil, &findings); err != nil {
+				return err
+			}
+			sick := false
+			for _, f := range findings {
+				sick = sick || !f.OK
+			}
+			if err := a.print(findings, func(w io.Writer) {
+				for _, f := range findings {
+					if f.OK {
+						fmt.Fprintf(w, "%s %-20s %s\n", good.Render("✓"), f.Name, f.Detail)
+					} else {
+						fmt.Fprintf(w, "%s %-20s %s\n  do: %s\n", bad.Render("✗"), f.Name, f.Detail, f.Fix)
+					}
+				}
+			}); err != nil {
+				return err
+			}
+			if sick {
+				return exit(exitFailed)
+			}
+			return nil
+		}}
+}
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Show the version", Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			return a.print(map[string]string{"version": Version}, func(w io.Writer) { fmt.Fprintln(w, "waybill", Version) })
+		}}
+}

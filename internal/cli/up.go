@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-dev/waybill/internal/server"
+)
+
+// defaultListen is where a server listens when nobody says otherwise.
+const defaultListen = "127.0.0.1:7480"
+
+func (a *app) up() *cobra.Command {
+	var estate, listen string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the server with everything it needs embedded, in one data folder",
+		Long: `Run the server in the foreground: PostgreSQL for its own state and a second one for
+tenants, an OCI registry, an object store and keys, all in the data folder and on
+one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database go on.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serveWith(cmd.Context(), server.Config{Estate: estate, Listen: listen})
+		},
+	}
+	cmd.Flags().StringVar(&estate, "estate", ".", "folder with the declared state")
+	cmd.Flags().StringVar(&listen, "listen", defaultListen, "host:port of API and registry")
+	return cmd
+}
+
+func (a *app) serve() *cobra.Command {
+	c := server.Config{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server on a PostgreSQL, a registry and a bucket given by URL",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.DatabaseURL == "" {
+				c.DatabaseURL = os.Getenv("WAYBILL_DATABASE_URL") // not in argv: it holds a password
+			}
+			for name, value := range map[string]string{"--database (or WAYBILL_DATABASE_URL)": c.DatabaseURL, "--registry": c.Registry, "--bucket": c.Bucket} {
+				if value == "" {
+					return usagef("serve needs %s; waybill up brings its own", name)
+				}
+			}
+			return a.serveWith(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
+	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of the API")
+	cmd.Flags().StringVar(&c.DatabaseURL, "database", "", "URL of PostgreSQL for Waybill's own state; with a password, rather WAYBILL_DATABASE_URL")
+	cmd.Flags().StringVar(&c.Registry, "registry", "", "host[:port][/prefix] of the OCI registry")
+	cmd.Flags().StringVar(&c.Bucket, "bucket", "", "bucket for checkpoints: s3://…, file:///…")
+	return cmd
+}
+
+func (a *app) serveWith(ctx context.Context, c server.Config) error {
+	c.Data, c.Version, c.Log = a.data, Version, slog.Default()
+	c.Ready = func(url string) { fmt.Fprintln(a.out, "waybill: ready on", url) }
+	c.Fault = faultFromEnvironment()
+	return server.Run(ctx, c)
+}
+
+// faultFromEnvironment lets tests kill the server at a point of a procedure: WAYBILL_KILL_AT names
+// it, for example "after:update" or "inside:checkpoint". It does what kill -9 does, and nothing else.
+func faultFromEnvironment() func(string) {
+	at := os.Getenv("WAYBILL_KILL_AT")
+	if at == "" {
+		return nil
+	}
+	return func(point string) {
+		if strings.EqualFold(point, at) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/fileblob" // file:// buckets
+	_ "gocloud.dev/blob/s3blob"   // s3:// buckets
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/build"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime/docker"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Ports only name the sockets of the embedded servers: neither listens on TCP.
+const (
+	statePort   = 5432
+	tenantsPort = 5432
+)
+
+// containerUser runs Odoo where the server is root and may choose; otherwise containers run as the server's own user.
+const containerUser = 10001
+
+// open starts or connects to everything, in the order of need.
+func (s *server) open(ctx context.Context) (err error) {
+	c := s.config
+	if s.instance, err = instanceID(c.Data); err != nil {
+		return err
+	}
+	if s.keys, err = keys.Open(filepath.Join(c.Data, "keys")); err != nil {
+		return err
+	}
+	if err := s.handOutOfflineKey(); err != nil {
+		return err
+	}
+	stateURL := c.DatabaseURL
+	if stateURL == "" {
+		if s.state, err = s.startPostgres(ctx, "state", statePort); err != nil {
+			return err
+		}
+		stateURL = s.state.URL("postgres")
+	}
+	if s.store, err = store.Open(ctx, stateURL); err != nil {
+		return err
+	}
+	if s.tenants, err = s.startPostgres(ctx, "tenants", tenantsPort); err != nil {
+		return err
+	}
+	bucketURL := c.Bucket
+	if bucketURL == "" {
+		objects := filepath.Join(c.Data, "objects")
+		if err := os.MkdirAll(objects, 0o700); err != nil {
+			return err
+		}
+		bucketURL = "file://" + objects + "?no_tmp_dir=true"
+	}
+	bucket, err := blob.OpenBucket(ctx, bucketURL)
+	if err != nil {
+		return fmt.Errorf("open the bucket: %w", err)
+	}
+	s.bucket = s.checkpointStore(bucket)
+	s.registry = s.address
+	if c.Registry != "" {
+		s.registry = c.Registry
+	}
+	uid := containerUser
+	if own := os.Geteuid(); own != 0 {
+		uid = own
+	}
+	s.runtime, err = docker.New(docker.Options{
+		Instance: s.instance, DataDir: c.Data, UID: uid, GID: uid, Log: s.log,
+		PostgresSocketDir: s.tenants.SocketDir(),
+		RouterImage:       func(ctx context.Context) (string, error) { return docker.SelfImage(ctx, s.registry, s.auth()) },
+	})
+	return err
+}
+
+// handOutOfflineKey writes the second key to a file once. Whoever runs Waybill takes it off the machine.
+func (s *server) handOutOfflineKey() error {
+	identity, fresh := s.keys.NewOfflineIdentity()
+	if !fresh {
+		return nil
+	}
+	path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
+	if err := os.WriteFile(path, []byte(identity+"\n"), 0o600); err != nil {
+		return err
+	}
+	s.log.Warn("checkpoints can also be opened with an offline key; move it off this machine", "file", path)
+	return nil
+}
+
+func (s *server) startPostgres(ctx context.Context, name string, port int) (*postgres.Cluster, error) {
+	sockets := filepath.Join(s.config.Data, "run", name)
+	if len(sockets) > 80 { // a socket's path holds 107 characters
+		sockets = filepath.Join(os.TempDir(), "waybill-"+s.instance, name)
+	}
+	return postgres.Start(ctx, postgres.Options{
+		Dir: filepath.Join(s.config.Data, "postgres-"+name), Name: name, Port: port, SocketDir: sockets,
+		SuperUser: "waybill", Password: s.keys.Password("waybill", "postgres-"+name), Log: s.log,
+	})
+}
+
+func (s *server) auth() authn.Authenticator {
+	if s.config.Registry != "" {
+		return authn.Anonymous
+	}
+	return &authn.Basic{Username: "waybill", Password: s.keys.Token()}
+}
+
+// close ends connections and the embedded database of Waybill itself. The tenants' server goes on:
+// people are working.
+func (s *server) close() error {
+	var errs []error
+	for _, d := range s.databases {
+		d.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+	if s.runtime != nil {
+		errs = append(errs, s.runtime.Close())
+	}
+	if s.state != nil {
+		stop, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		errs = append(errs, s.state.Stop(stop))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *server) rooms() promotion.Rooms {
+	return promotion.Rooms{
+		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
+		Place: s.place,
+		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
+		Present: func(ctx context.Context, r release.Release) error {
+			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)
+			return err
+		},
+	}
+}
+
+func (s *server) readRelease(ctx context.Context, ref string) (release.Release, error) {
+	return build.ReadRelease(ctx, s.registry+"/"+ref, build.RemoteOptions{Auth: s.auth()})
+}
+
+// place finds where an environment lives: on this machine's engine, its databases in the server that
+// the estate names or in the embedded one.
+func (s *server) place(ctx context.Context, env estate.Environment) (promotion.Place, error) {
+	place := promotion.Place{Runtime: s.runtime, Host: bridge.PostgresDir, Port: s.tenants.Port(), AdminURL: s.tenants.URL}
+	if env.Database.URL != "" {
+		given, err := url.Parse(env.Database.URL)
+		if err != nil {
+			return place, fmt.Errorf("environment %s: database.url does not parse: %w", env.Name, err)
+		}
+		password, err := secret(env.Database.Password)
+		if err != nil {
+			return place, fmt.Errorf("environment %s: database.password: %w", env.Name, err)
+		}
+		if password != "" {
+			given.User = url.UserPassword(given.User.Username(), password)
+		}
+		place.Host, place.Port = given.Hostname(), 5432
+		if p := given.Port(); p != "" {
+			if place.Port, err = strconv.Atoi(p); err != nil {
+				return place, err
+			}
+		}
+		place.AdminURL = func(name string) string {
+			u := *given
+			u.Path = "/" + name
+			return u.String()
+		}
+	}
+	admin := place.AdminURL("postgres")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.databases[admin] == nil {
+		opened, err := database.Open(ctx, admin)
+		if err != nil {
+			return place, fmt.Errorf("connect to the PostgreSQL server of environment %s: %w", env.Name, err)
+		}
+		s.databases[admin] = opened
+	}
+	place.Databases = s.databases[admin]
+	return place, nil
+}
+
+// secret follows a reference "env:NAME" or "file:PATH".
+func secret(ref string) (string, error) {
+	switch kind, name, _ := strings.Cut(ref, ":"); kind {
+	case "":
+		return "", nil
+	case "env":
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			return "", fmt.Errorf("the environment variable %s is not set", name)
+		}
+		return value, nil
+	case "file":
+		content, err := os.ReadFile(name)
+		return strings.TrimSpace(string(content)), err
+	}
+	return "", fmt.Errorf("%q is neither env:NAME nor file:PATH", ref)
+}
+
+func (s *server) checkpointStore(bucket *blob.Bucket) *checkpoint.Store {
+	return &checkpoint.Store{Bucket: bucket, Recipients: s.keys.Recipients(), Identities: checkpoint.Identities(s.keys.Identity())}
+}
+
+// doctor looks at what Waybill stands on.
+func (s *server) doctor(ctx context.Context) []api.Finding {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var findings []api.Finding
+	look := func(name, fix string, f func() (string, error)) {
+		detail, err := f()
+		if err != nil {
+			findings = append(findings, api.Finding{Name: name, Detail: err.Error(), Fix: fix})
+			return
+		}
+		findings = append(findings, api.Finding{Name: name, OK: true, Detail: detail})
+	}
+	look("own database", "start PostgreSQL, or look at postgres-state/server.log in the data folder", func() (string, error) {
+		var version string
+		err := s.store.Pool.QueryRow(ctx, "show server_version").Scan(&version)
+		return "PostgreSQL " + version, err
+	})
+	look("estate", "mend the file that is named", func() (string, error) {
+		declared, err := estate.Load(ctx, s.config.Estate)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d environments, %d tenants", len(declared.Environments), len(declared.Tenants)), nil
+	})
+	look("docker engine", "start it: systemctl start docker", func() (string, error) { return s.runtime.EngineVersion(ctx) })
+	look("bucket", "check the bucket's address and credentials", func() (string, error) {
+		ok, err := s.bucket.Bucket.IsAccessible(ctx)
+		if err == nil && !ok {
+			err = errors.New("the bucket does not answer")
+		}
+		return "accessible", err
+	})
+	look("keys", "add a second recipient to keys/recipients.txt and keep its identity elsewhere", func() (string, error) {
+		if n := len(s.keys.Recipients()); n < 2 {
+			return "", fmt.Errorf("checkpoints are encrypted to %d recipient only", n)
+		}
+		return fmt.Sprintf("%d recipients", len(s.keys.Recipients())), nil
+	})
+	look("tenants' database", "update PostgreSQL to a current minor version", func() (string, error) {
+		place, err := s.place(ctx, estate.Environment{Name: "embedded"})
+		if err != nil {
+			return "", err
+		}
+		survives, err := place.Databases.RoleSurvivesReset(ctx)
+		if err == nil && !survives {
+			err = errors.New("DISCARD ALL loses the role that ALTER ROLE … SET role gave (CVE-2024-10978)")
+		}
+		return "PostgreSQL " + s.tenants.Version, err
+	})
+	look("offline key", "move the file off this machine", func() (string, error) {
+		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
+		if _, err := os.Stat(path); err == nil {
+			return "", fmt.Errorf("%s is still here", path)
+		}
+		return "not on this machine", nil
+	})
+	return findings
+}

@@ -1,0 +1,267 @@
+// Package server puts the rooms together: it starts what is embedded, or connects to what is given
+// by URL, and serves API and registry on one port. `waybill up` and `waybill serve` differ only in
+// where PostgreSQL, registry and bucket come from; everything beneath is the same.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/registry"
+	"github.com/waybill-dev/waybill/internal/runtime/docker"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Config says where things are. An empty URL means: embedded, in the data folder.
+type Config struct {
+	Data   string // folder; keys, and everything that is embedded
+	Estate string // folder with the declared state
+	Listen string // host:port of API and registry
+
+	DatabaseURL string // Waybill's own state
+	Registry    string // host[:port]/prefix of an OCI registry
+	Bucket      string // checkpoints; any gocloud.dev/blob URL
+
+	Version string
+	Log     *slog.Logger
+	Ready   func(url string)   // called once the server answers
+	Fault   func(point string) // see promotion.New
+}
+
+// ErrAlreadyUp is returned when another server works on the same data folder.
+var ErrAlreadyUp = errors.New("a Waybill server is up on this data folder already")
+
+// Address is what a client needs to find a server that was started on a data folder.
+type Address struct {
+	URL string `json:"url"`
+	PID int    `json:"pid"`
+}
+
+// AddressFile is the name of the file, in the data folder, that holds an Address.
+const AddressFile = "server.json"
+
+// stopLimit is how long a stop may take before it is cut short.
+const stopLimit = 30 * time.Second
+
+type server struct {
+	config   Config
+	log      *slog.Logger
+	instance string
+	keys     *keys.Keys
+	store    *store.Store
+	bucket   *checkpoint.Store
+	state    *postgres.Cluster // nil where given by URL
+	tenants  *postgres.Cluster
+	runtime  *docker.Runtime
+	address  string // host:port
+	registry string // where images are pushed and pulled
+
+	mu        sync.Mutex
+	databases map[string]*database.Server // by admin URL
+}
+
+// Run serves until ctx is done, and then stops gracefully: steps under way give their leases back,
+// pools and routers go on serving, embedded databases of tenants too.
+func Run(ctx context.Context, c Config) (err error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return err
+	}
+	if c.Estate, err = filepath.Abs(c.Estate); err != nil {
+		return err
+	}
+	if _, err := estate.Load(ctx, c.Estate); err != nil {
+		return fmt.Errorf("read the estate in %s: %w", c.Estate, err)
+	}
+	if err := os.MkdirAll(c.Data, 0o711); err != nil {
+		return err
+	}
+	if err := os.Chmod(c.Data, 0o711); err != nil { // the databases' unprivileged user must get through
+		return err
+	}
+	lock := flock.New(filepath.Join(c.Data, "lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the data folder %s: %w", c.Data, err)
+	}
+	if !locked {
+		return fmt.Errorf("%w: %s%s. Stop it first, or give this one another --data", ErrAlreadyUp, c.Data, whoServes(c.Data))
+	}
+	defer func() { _ = lock.Unlock() }()
+
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w. Something else uses this port; give another with --listen", c.Listen, err)
+	}
+	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.open(ctx); err != nil {
+		_ = listener.Close()
+		return err
+	}
+	return s.serve(ctx, listener)
+}
+
+func whoServes(data string) string {
+	var a Address
+	content, err := os.ReadFile(filepath.Join(data, AddressFile))
+	if err != nil || json.Unmarshal(content, &a) != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, process %d)", a.URL, a.PID)
+}
+
+// serve runs engine and HTTP side by side until one of them fails or ctx is done.
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	engine, err := promotion.New(s.rooms(), s.instance+"-"+randomHex(4), s.log, s.config.Fault)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	handler, err := s.handler(engine)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	httpServer := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := httpServer.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		s.converge(ctx, engine)
+		return engine.Run(ctx)
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		defer cancel()
+		return httpServer.Shutdown(stop)
+	})
+	url := "http://" + s.address
+	if err := s.announce(url); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(filepath.Join(s.config.Data, AddressFile)) }()
+	if s.config.Ready != nil {
+		s.config.Ready(url)
+	}
+	return group.Wait()
+}
+
+// converge tells routers and pools again what was decided, in case the server died in between.
+// An engine that is away now does not keep the server from starting.
+func (s *server) converge(ctx context.Context, engine *promotion.Engine) {
+	names, err := s.store.Environments(ctx)
+	if err != nil {
+		s.log.Error("look up the environments", "error", err)
+		return
+	}
+	declared, err := estate.Load(ctx, s.config.Estate)
+	if err != nil {
+		s.log.Error("read the estate", "error", err)
+		return
+	}
+	for _, name := range names {
+		env, ok := declared.Environment(name)
+		if !ok {
+			continue
+		}
+		place, err := s.place(ctx, env)
+		if err == nil {
+			err = place.Runtime.EnsureEnvironment(ctx, promotion.RuntimeEnvironment(promotion.Snapshot{Environment: env, Root: declared.Root}))
+		}
+		if err == nil {
+			err = engine.Converge(ctx, place, name)
+		}
+		if err != nil {
+			s.log.Warn("bring the environment to what was decided", "environment", name, "error", err)
+		}
+	}
+}
+
+func (s *server) announce(url string) error {
+	content, err := json.Marshal(Address{URL: url, PID: os.Getpid()})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.config.Data, AddressFile)
+	if err := os.WriteFile(path+".new", content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (s *server) handler(engine *promotion.Engine) (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/api/", api.Handler(api.Backend{
+		Store: s.store, Engine: engine, Checkpoints: s.bucket, Token: s.keys.Token(), Version: s.config.Version,
+		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
+		ReadRelease: s.readRelease,
+		Doctor:      s.doctor,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.store.Pool.Ping(r.Context()); err != nil {
+			http.Error(w, "Waybill's own database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	if s.config.Registry == "" {
+		images, err := registry.Handler(filepath.Join(s.config.Data, "registry"), func(_, password string) bool {
+			return subtle.ConstantTimeCompare([]byte(password), []byte(s.keys.Token())) == 1
+		})
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/v2/", images)
+	}
+	return mux, nil
+}
+
+// instanceID tells this data folder's containers from those of others on the same engine.
+func instanceID(data string) (string, error) {
+	path := filepath.Join(data, "instance")
+	if content, err := os.ReadFile(path); err == nil {
+		return strings.TrimSpace(string(content)), nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	id := randomHex(3)
+	return id, os.WriteFile(path, []byte(id+"\n"), 0o644)
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}
