@@ -49,6 +49,22 @@ var reserved = map[string]string{
 	"test_file":        "tests write to the tenant's database",
 	"test_tags":        "tests write to the tenant's database",
 
+	"bin_path":         "it follows from the release; a folder from outside would not be in the digest",
+	"root_path":        "it follows from the release; a folder from outside would not be in the digest",
+	"demo":             "demo data does not come off again",
+	"language":         "languages are named by each Tenant",
+	"load_language":    "languages are named by each Tenant",
+	"i18n_overwrite":   "translations change by a promotion alone",
+	"translate_in":     "translations change by a promotion alone",
+	"translate_out":    "pools write no files",
+	"import_partial":   "modules are installed by a promotion",
+	"shell_interface":  "a pool has no shell",
+	"unaccent":         "the extension is a matter of the database",
+	"x_sendfile":       "the router does not see the filestore",
+	"xmlrpc_interface": "the router decides who reaches a pool",
+
+	"overwrite_existing_translations": "translations change by a promotion alone",
+
 	"server_wide_modules": "Waybill appends its bridge to the list of the series",
 	"skip_auto_install":   "which modules are installed follows from the release",
 	"pre_upgrade_scripts": "they would run outside the transaction of the update",
