@@ -41,7 +41,7 @@ func TestHostileInput(t *testing.T) {
 		"pipes":          {strings.Repeat("a: |\n", 1<<16), "a.yaml"},
 		"stars":          {"kind: " + strings.Repeat("*a ", 1<<17), "a.yaml"},
 		"long text":      {"kind: " + strings.Repeat("x", 1<<20-10), "unknown kind"},
-		"documents":      {strings.Repeat("---\na: b\n", 30_000), "kind: is missing"},
+		"documents":      {strings.Repeat("---\na: b\n", 5_000), "kind: is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := smallFiles()
