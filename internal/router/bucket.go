@@ -67,4 +67,3 @@ func bucketCookie(bucket int, secure bool) *http.Cookie {
 		HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode,
 	}
 }
-

@@ -168,10 +168,10 @@ func (c *control) Stats(context.Context) (Stats, error) {
 // stopAll ends every flight of every tenant; the process is about to end.
 func (c *control) stopAll() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var all []*flight
 	for _, t := range c.tenants {
-		for _, f := range t.flying(func(*flight) bool { return true }) {
-			f.cancel(errClosed)
-		}
+		all = append(all, t.flying(func(*flight) bool { return true })...)
 	}
+	c.mu.Unlock()
+	cut(all)
 }

@@ -88,8 +88,10 @@ func (t *tenant) drain(ctx context.Context, limit time.Duration, want func(*flig
 	return 0, nil
 }
 
-// cutGrace is how long a request that is cut off may take to say so to its client.
-const cutGrace = time.Second
+const (
+	cutGrace = time.Second     // for a request that is cut off to say so to its client
+	cutLimit = 5 * time.Second // for its handler to end once its client's line is cut, too
+)
 
 // cut ends the flights that are not over yet and returns how many those were.
 func cut(flights []*flight) int {
@@ -112,8 +114,14 @@ func cut(flights []*flight) int {
 			for _, g := range flights[i:] {
 				g.line.hangUp()
 			}
+			last := time.NewTimer(cutLimit)
+			defer last.Stop()
 			for _, g := range flights[i:] {
-				<-g.done
+				select {
+				case <-g.done:
+				case <-last.C:
+					return n
+				}
 			}
 			return n
 		}

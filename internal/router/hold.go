@@ -40,7 +40,8 @@ func (p *proxy) hold(w http.ResponseWriter, r *http.Request, current *routes, rt
 	defer expiry.Stop()
 	var check <-chan time.Time
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// net/http notices that an HTTP/1 client is gone only once it has read the whole body.
+		// net/http notices that an HTTP/1 client is gone only once it has read the whole body. (Neither
+		// way sees it while the client's kernel still has more to send than the sockets take.)
 		ticker := time.NewTicker(goneCheck)
 		defer ticker.Stop()
 		check = ticker.C

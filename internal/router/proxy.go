@@ -18,14 +18,17 @@ type proxy struct {
 	routes    atomic.Pointer[routes] // never nil; without a table it has no host
 	held      atomic.Int64
 	maxHeld   int64
+	retried   atomic.Int64 // times that a pool was not reached and a request tried again
 	transport *transport
-	reverse   *httputil.ReverseProxy
+
+	refusedBudget, crowdedBudget time.Duration
+	reverse                      *httputil.ReverseProxy
 }
 
 type flightKey struct{}
 
 func newProxy(log *slog.Logger, maxHeld int) *proxy {
-	p := &proxy{log: log, maxHeld: int64(maxHeld), transport: newTransport()}
+	p := &proxy{log: log, maxHeld: int64(maxHeld), transport: newTransport(), refusedBudget: refusedBudget, crowdedBudget: crowdedBudget}
 	p.routes.Store(&routes{changed: make(chan struct{})})
 	p.reverse = &httputil.ReverseProxy{
 		Transport:      p.transport,
@@ -148,7 +151,8 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request, f *flight, down 
 		f.status = http.StatusServiceUnavailable
 		busy("This request took longer than the update could wait for it, and was cut off. Check whether it took effect before you repeat it.").write(w, r)
 	case errors.As(f.err, &dial):
-		if down < refusedBudget || dial.timeout && down < crowdedBudget {
+		if down < p.refusedBudget || dial.timeout && down < p.crowdedBudget {
+			p.retried.Add(1)
 			return true
 		}
 		f.status = http.StatusBadGateway
