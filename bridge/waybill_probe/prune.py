@@ -24,7 +24,7 @@ _LIMIT = 100_000  # characters of an expression that is looked into
 
 
 def prune(arch, model, models):
-    """Changes ``arch`` (an lxml element of a view of ``model``) in place; returns what was dropped."""
+    """Changes ``arch`` (an lxml or ElementTree element of a view of ``model``) in place; returns what was dropped."""
     dropped = []
     _children(arch, model, models, dropped)
     _attributes(arch, model, models, dropped)
@@ -150,9 +150,11 @@ def _foreign_path(path, model, models):
 def _remove(parent, node):
     """Takes a node out, and keeps the text behind it."""
     if node.tail:
-        before = node.getprevious()
-        if before is not None:
+        at = list(parent).index(node)
+        if at:
+            before = parent[at - 1]
             before.tail = (before.tail or "") + node.tail
         else:
             parent.text = (parent.text or "") + node.tail
+        node.tail = None
     parent.remove(node)

@@ -17,6 +17,8 @@ class waybill_update(Command):
 
         from odoo.tools import config
 
+        # --addons-path served to find this command, and Odoo would keep it over the file's.
+        config._cli_options.pop("addons_path", None)
         # Before any addon is imported: what they read from the configuration must be there.
         config.parse_config(["-c", options.config or "/etc/waybill/odoo.conf", "--no-http", "--max-cron-threads=0"])
 

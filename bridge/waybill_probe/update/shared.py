@@ -13,28 +13,9 @@ import psycopg2.extensions
 from odoo import sql_db
 
 from .. import compat, guard
-from . import errors
+from . import errors, statements
 
 _SCRIPT = re.compile(r"/(?:migrations|upgrades)/[^/]+/(?:pre|post|end)-[^/]+\.py$")
-_HINT = re.compile(r"\b(commit|end|abort|rollback|begin|start|prepare)\b", re.I)
-# Quoted text, function bodies and comments say nothing about the transaction.
-_OPAQUE = re.compile(
-    r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.S
-)
-_TRANSACTION = re.compile(
-    r"(?:^|;)\s*(?:(?:commit|end|abort|begin)\b|start\s+transaction\b|prepare\s+transaction\b"
-    r"|rollback\b(?!\s+(?:(?:work|transaction)\s+)?to\b))",
-    re.I,
-)
-
-
-def ends_transaction(query):
-    """Whether an SQL text would begin or end a transaction."""
-    if isinstance(query, bytes):
-        query = query.decode("utf-8", "replace")
-    if not isinstance(query, str) or not _HINT.search(query):
-        return False
-    return bool(_TRANSACTION.search(_OPAQUE.sub(" ", query)))
 
 
 def script_in_stack():
@@ -241,7 +222,7 @@ class Transaction:
     def before(self, query):
         if self._expired():
             raise errors.DeadlinePassed()
-        if ends_transaction(query):
+        if statements.ends_transaction(query):
             raise self.own_commit("SQL that ends the transaction (%s)" % " ".join(str(query).split())[:80])
 
     def check_commit(self):

@@ -1,0 +1,167 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// What went wrong with a call, for errors.Is.
+var (
+	// ErrUnreachable: no answer. The process is not up, or the network is not.
+	ErrUnreachable = errors.New("bridge unreachable")
+	// ErrRefused: the bridge does not accept the call: another key or clock (404), a database
+	// that is not on the pool's list (403), or a call it does not know (400).
+	ErrRefused = errors.New("bridge refused")
+	// ErrBadAnswer: something answered, but not as the bridge does.
+	ErrBadAnswer = errors.New("bridge gave a bad answer")
+)
+
+// maxAnswer bounds an answer in bytes; four flows with traces stay far below it.
+const maxAnswer = 4 << 20
+
+// Status is the answer to GET /waybill/v1/status: what one process of a pool says of itself.
+type Status struct {
+	Protocol    int      `json:"protocol"`
+	Series      string   `json:"series"`  // of Odoo, "19.0"
+	Version     string   `json:"version"` // of Odoo's package
+	Role        string   `json:"role"`    // WAYBILL_ROLE: web, websocket, cron
+	PID         int      `json:"pid"`
+	Environment string   `json:"environment"`
+	Pool        string   `json:"pool"`
+	Release     string   `json:"release"`
+	Generation  int64    `json:"generation"` // of the pool.json in force
+	Drain       bool     `json:"drain"`
+	Databases   []string `json:"databases"` // on the pool's list
+	Loaded      []string `json:"loaded"`    // whose registry this process has loaded
+}
+
+// Client calls the bridge of one pool. It is safe for concurrent use.
+type Client struct {
+	base string
+	key  []byte
+	http *http.Client
+	now  func() time.Time
+}
+
+// NewClient returns a client for the pool at baseURL (PoolState.Bridge), signing with the
+// environment's key. Calls are bounded by their context alone: opening a registry takes seconds.
+func NewClient(baseURL string, key []byte) *Client {
+	transport := &http.Transport{
+		Proxy:                  nil, // a pool is reached directly, whatever the server's environment says
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        5 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	return &Client{
+		base: strings.TrimRight(baseURL, "/"),
+		key:  bytes.Clone(key),
+		now:  time.Now,
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Close closes the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Ready asks whether the pool can serve the database; the first call opens its registry, which
+// takes seconds. A pool that is not ready is an answer, not an error.
+func (c *Client) Ready(ctx context.Context, database string) (Readiness, error) {
+	var answer Readiness
+	err := c.call(ctx, http.MethodGet, "/waybill/v1/ready?"+url.Values{"db": {database}}.Encode(), nil, &answer)
+	return answer, err
+}
+
+// Flows runs flows in the pool and rolls them back. A flow that failed is an answer, not an error.
+func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, fmt.Errorf("encode the request for flows: %w", err)
+	}
+	var answer struct {
+		Flows []Flow `json:"flows"`
+	}
+	if err := c.call(ctx, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
+		return nil, err
+	}
+	if len(answer.Flows) == 0 {
+		return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: it names no flow", ErrBadAnswer, c.base)
+	}
+	return answer.Flows, nil
+}
+
+// Status asks one process of the pool what it is; it opens no database.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var answer Status
+	err := c.call(ctx, http.MethodGet, "/waybill/v1/status", nil, &answer)
+	return answer, err
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	what := method + " " + c.base + path
+	if len(bytes.Trim(c.key, " \t\r\n")) < MinKey {
+		return fmt.Errorf("%w: %s: the key has less than %d bytes", ErrRefused, what, MinKey)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrUnreachable, what, err)
+	}
+	request.Header.Set(SignatureHeader, Sign(c.key, c.now(), random(18), method, path, body))
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrUnreachable, what, err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("%w: %s: the answer broke off: %w", ErrUnreachable, what, err)
+	}
+	if len(raw) > maxAnswer {
+		return fmt.Errorf("%w: %s: more than %d bytes", ErrBadAnswer, what, maxAnswer)
+	}
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	switch {
+	case response.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("%w: %s: not found; is the key the one in %s, the clock right, the module %s loaded?",
+			ErrRefused, what, KeyFile, "waybill_probe")
+	case response.StatusCode == http.StatusOK && kind == "application/json":
+		if err := json.Unmarshal(raw, answer); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrBadAnswer, what, err)
+		}
+		return nil
+	case response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%w: %s: %s: %s", ErrRefused, what, response.Status, reason(raw))
+	default:
+		return fmt.Errorf("%w: %s: %s (%s): %s", ErrBadAnswer, what, response.Status, kind, reason(raw))
+	}
+}
+
+// reason is what an error answer says, short enough for one line.
+func reason(raw []byte) string {
+	var answer struct {
+		Error string `json:"error"`
+	}
+	text := string(raw)
+	if json.Unmarshal(raw, &answer) == nil && answer.Error != "" {
+		text = answer.Error
+	}
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > 500 {
+		text = strings.ToValidUTF8(text[:500], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,79 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var testKey = []byte("0123456789abcdef0123456789abcdef\n")
+
+func TestClientErrors(t *testing.T) {
+	jsonType := "application/json"
+	cases := []struct {
+		name, kind, body string
+		status           int
+		want             error
+		says             string
+	}{
+		{"no such thing", "text/plain", "Not Found", 404, ErrRefused, "key"},
+		{"not on the list", jsonType, `{"error":"database x is not on the list"}`, 403, ErrRefused, "database x is not on the list"},
+		{"unknown call", jsonType, `{"error":"no call"}`, 400, ErrRefused, "no call"},
+		{"exception", jsonType, `{"error":"boom"}`, 500, ErrBadAnswer, "boom"},
+		{"a page", "text/html", "<html>", 200, ErrBadAnswer, "text/html"},
+		{"broken JSON", jsonType, "{", 200, ErrBadAnswer, ""},
+		{"redirect", "text/html", "", 303, ErrBadAnswer, "303"},
+		{"endless", jsonType, string(bytes.Repeat([]byte(" "), maxAnswer+2)), 200, ErrBadAnswer, "more than"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				assert.Regexp(t, `^v1:\d+:[A-Za-z0-9_-]{24}:[0-9a-f]{64}$`, r.Header.Get(SignatureHeader))
+				w.Header().Set("Content-Type", c.kind)
+				w.Header().Set("Location", "/elsewhere")
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			defer server.Close()
+			client := NewClient(server.URL+"/", testKey)
+			defer client.Close()
+			_, err := client.Ready(t.Context(), "x")
+			require.ErrorIs(t, err, c.want)
+			assert.Contains(t, err.Error(), c.says)
+			assert.NotContains(t, err.Error(), "0123456789abcdef", "the key must not be shown")
+		})
+	}
+}
+
+func TestClientUnreachable(t *testing.T) {
+	server := httptest.NewServer(nil)
+	url := server.URL
+	server.Close()
+	_, err := NewClient(url, testKey).Status(t.Context())
+	require.ErrorIs(t, err, ErrUnreachable)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = NewClient(url, testKey).Status(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestClientRefusesShortKey(t *testing.T) {
+	_, err := NewClient("http://127.0.0.1:1", []byte("short")).Status(t.Context())
+	require.ErrorIs(t, err, ErrRefused)
+}
+
+func TestClientRefusesNoFlows(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{}`))
+	}))
+	defer server.Close()
+	_, err := NewClient(server.URL, testKey).Flows(t.Context(), FlowsRequest{Database: "x"})
+	require.ErrorIs(t, err, ErrBadAnswer)
+}

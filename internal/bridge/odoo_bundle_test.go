@@ -1,0 +1,387 @@
+//go:build odoo
+
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// These tests run the bridge in a real Odoo: containers of WAYBILL_TEST_BASE on the Docker Engine
+// at DOCKER_HOST, and a private PostgreSQL. They need root (for the unprivileged users).
+//
+//	WAYBILL_TEST_BASE=odoo-base:19 go test -tags odoo ./internal/bridge
+
+const (
+	pgBin    = "/usr/lib/postgresql/15/bin"
+	odooUser = 10001
+	template = "wbt_template"
+)
+
+// bundle is what all tests of this package share.
+type bundle struct {
+	dir     string // everything of this run
+	image   string
+	prefix  string // of containers and of the network
+	addons  string // testdata/addons
+	bridge  string // the folder bridge/
+	err     error
+	network sync.Once
+	netErr  error
+}
+
+var (
+	shared    bundle
+	sharedOne sync.Once
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.dir != "" {
+		shared.stop()
+	}
+	os.Exit(code)
+}
+
+// setup returns the bundle with a server that holds the template database: Odoo with
+// sale_stock, purchase_stock, delivery and the test modules at their first version.
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	sharedOne.Do(func() { shared.err = shared.start() })
+	require.NoError(t, shared.err)
+	return &shared
+}
+
+func (b *bundle) start() error {
+	b.image = os.Getenv("WAYBILL_TEST_BASE")
+	if b.image == "" {
+		return fmt.Errorf("WAYBILL_TEST_BASE names no image with Odoo; make one with: make base")
+	}
+	if _, err := os.Stat(pgBin + "/initdb"); err != nil {
+		return fmt.Errorf("no PostgreSQL 15; install it with: apt-get install postgresql-15")
+	}
+	if out, err := exec.Command("docker", "image", "inspect", b.image).CombinedOutput(); err != nil {
+		return fmt.Errorf("no image %s at DOCKER_HOST=%s: %s", b.image, os.Getenv("DOCKER_HOST"), out)
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp("", "wbbridge-"); err != nil {
+		return err
+	}
+	if err := os.Chmod(b.dir, 0o755); err != nil {
+		return err
+	}
+	b.prefix = filepath.Base(b.dir)
+	if b.addons, err = filepath.Abs("testdata/addons"); err != nil {
+		return err
+	}
+	if b.bridge, err = filepath.Abs("../../bridge"); err != nil {
+		return err
+	}
+	if err := b.startPostgres(); err != nil {
+		return err
+	}
+	for _, dir := range []string{"data"} {
+		if err := b.mkdir(dir, odooUser); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if err := b.exec(ctx, "postgres", "CREATE DATABASE "+template+" OWNER odoo TEMPLATE template0"); err != nil {
+		return err
+	}
+	job := b.job(template)
+	job.Create, job.Install = true, []string{"sale_stock", "purchase_stock", "delivery", "wbt_two"}
+	result, code, log := b.run(ctx, "v1", job)
+	if code != ExitCommitted {
+		return fmt.Errorf("the template was not made: exit %d, %s\n%s", code, result.Error, tail(log))
+	}
+	return nil
+}
+
+func (b *bundle) mkdir(name string, uid int) error {
+	path := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chown(path, uid, uid)
+}
+
+func (b *bundle) postgres(args ...string) error {
+	account, err := user.Lookup("postgres")
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(account.Uid)
+	gid, _ := strconv.Atoi(account.Gid)
+	cmd := exec.Command(filepath.Join(pgBin, args[0]), args[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+func (b *bundle) startPostgres() error {
+	account, err := user.Lookup("postgres")
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(account.Uid)
+	for _, dir := range []string{"cluster", "pg"} {
+		if err := b.mkdir(dir, uid); err != nil {
+			return err
+		}
+	}
+	cluster := filepath.Join(b.dir, "cluster")
+	if err := b.postgres("initdb", "-D", cluster, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"); err != nil {
+		return err
+	}
+	options := "-c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 " +
+		"-c unix_socket_permissions=0777 -c unix_socket_directories=" + filepath.Join(b.dir, "pg")
+	if err := b.postgres("pg_ctl", "-D", cluster, "-o", options, "-l", filepath.Join(cluster, "log"), "-w", "start"); err != nil {
+		return err
+	}
+	return b.exec(context.Background(), "postgres", "CREATE ROLE odoo LOGIN CREATEDB")
+}
+
+func (b *bundle) stop() {
+	out, _ := exec.Command("docker", "ps", "-aq", "--filter", "name="+b.prefix).Output()
+	for _, id := range strings.Fields(string(out)) {
+		_ = exec.Command("docker", "rm", "-f", id).Run()
+	}
+	_ = exec.Command("docker", "network", "rm", b.prefix).Run()
+	_ = b.postgres("pg_ctl", "-D", filepath.Join(b.dir, "cluster"), "-m", "immediate", "-w", "stop")
+	_ = os.RemoveAll(b.dir)
+}
+
+func (b *bundle) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, fmt.Sprintf("host=%s user=postgres dbname=%s", filepath.Join(b.dir, "pg"), database))
+}
+
+func (b *bundle) exec(ctx context.Context, database, query string, args ...any) error {
+	conn, err := b.connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, query, args...)
+	return err
+}
+
+// sql runs a statement as superuser.
+func (b *bundle) sql(t *testing.T, database, query string, args ...any) {
+	t.Helper()
+	require.NoError(t, b.exec(t.Context(), database, query, args...))
+}
+
+// text reads one value, as text.
+func (b *bundle) text(t *testing.T, database, query string, args ...any) string {
+	t.Helper()
+	conn, err := b.connect(t.Context(), database)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	var value *string
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT ("+query+")::text", args...).Scan(&value))
+	if value == nil {
+		return ""
+	}
+	return *value
+}
+
+// database returns a fresh copy of the template.
+func (b *bundle) database(t *testing.T) string {
+	t.Helper()
+	name := "wbt_" + strings.ToLower(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, t.Name()))
+	if len(name) > 50 {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:40] + hex.EncodeToString(sum[:4])
+	}
+	b.sql(t, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER odoo TEMPLATE %s", name, template))
+	t.Cleanup(func() {
+		_ = b.exec(context.Background(), "postgres", fmt.Sprintf("DROP DATABASE IF EXISTS %q WITH (FORCE)", name))
+	})
+	return name
+}
+
+// set writes a parameter that the test modules obey.
+func (b *bundle) set(t *testing.T, database, key, value string) {
+	t.Helper()
+	b.sql(t, database, "INSERT INTO ir_config_parameter (key, value) VALUES ($1, $2)", key, value)
+}
+
+// digest is the SHA-256 of schema and rows, sequences aside: those no transaction takes back.
+func (b *bundle) digest(t *testing.T, database string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(pgBin, "pg_dump"), "-h", filepath.Join(b.dir, "pg"), "-U", "postgres", database)
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	lines := strings.Split(string(out), "\n")
+	kept := lines[:0]
+	for _, line := range lines {
+		// \restrict carries a random word in newer pg_dump.
+		if !strings.Contains(line, "pg_catalog.setval(") && !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) {
+			kept = append(kept, line)
+		}
+	}
+	require.Greater(t, len(kept), 10000, "the dump is too small to be one of Odoo")
+	sort.Strings(kept)
+	sum := sha256.Sum256([]byte(strings.Join(kept, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+func (b *bundle) job(database string) Job {
+	return Job{
+		Protocol: Protocol, Promotion: "promotion-1", Release: "sha256:second", Database: database,
+		Update: []string{}, Install: []string{}, Transaction: true, Flows: []string{}, Checksums: map[string]string{},
+	}
+}
+
+// update is the job that the tests vary: both test modules go to their second version.
+func (b *bundle) update(database string) Job {
+	job := b.job(database)
+	job.Update = []string{"wbt_one", "wbt_two"}
+	return job
+}
+
+var containers struct {
+	sync.Mutex
+	n int
+}
+
+func (b *bundle) name(kind string) string {
+	containers.Lock()
+	defer containers.Unlock()
+	containers.n++
+	return fmt.Sprintf("%s-%s-%d", b.prefix, kind, containers.n)
+}
+
+const odooConf = `[options]
+db_host = /run/waybill/pg
+db_user = odoo
+addons_path = /opt/waybill/addons,/opt/waybill/bridge,/usr/lib/python3/dist-packages/odoo/addons
+data_dir = /var/lib/odoo
+server_wide_modules = base,rpc,web,waybill_probe
+list_db = False
+proxy_mode = True
+`
+
+// container returns the arguments of docker run up to the image. files go to /etc/waybill.
+func (b *bundle) container(name, addons, role string, files map[string][]byte, more ...string) ([]string, error) {
+	etc := name + "-etc"
+	if err := b.mkdir(etc, odooUser); err != nil {
+		return nil, err
+	}
+	for file, content := range files {
+		if err := os.WriteFile(filepath.Join(b.dir, etc, file), content, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	args := []string{
+		"run", "--name", name, "--user", fmt.Sprintf("%d:%d", odooUser, odooUser),
+		"-e", "HOME=/var/lib/odoo", "-e", "WAYBILL_ROLE=" + role,
+		"-v", filepath.Join(b.dir, "pg") + ":" + PostgresDir,
+		"-v", filepath.Join(b.dir, "data") + ":" + DataDir,
+		"-v", filepath.Join(b.dir, etc) + ":" + ConfigDir + ":ro",
+		"-v", filepath.Join(b.addons, addons) + ":" + AddonsPath + ":ro",
+		"-v", b.bridge + ":" + BridgePath + ":ro",
+	}
+	return append(append(args, more...), b.image), nil
+}
+
+// run runs waybill_update to its end, with the addons of v1 or v2.
+func (b *bundle) run(ctx context.Context, addons string, job Job) (JobResult, int, string) {
+	var result JobResult
+	content, err := json.Marshal(job)
+	if err != nil {
+		return result, -1, err.Error()
+	}
+	name := b.name("job")
+	if err := b.mkdir(name+"-out", odooUser); err != nil {
+		return result, -1, err.Error()
+	}
+	args, err := b.container(name, addons, "update", map[string][]byte{OdooConfFile: []byte(odooConf), JobFile: content},
+		"--rm", "--network", "none", "-v", filepath.Join(b.dir, name+"-out")+":"+OutDir)
+	if err != nil {
+		return result, -1, err.Error()
+	}
+	cmd := exec.CommandContext(ctx, "docker", append(args, "odoo", "--addons-path="+BridgePath, "waybill_update")...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		_ = exec.Command("docker", "rm", "-f", name).Run()
+	}
+	code := 0
+	if err != nil {
+		code = cmd.ProcessState.ExitCode()
+	}
+	raw, err := os.ReadFile(filepath.Join(b.dir, name+"-out", ResultFile))
+	if err != nil {
+		return result, code, log.String() + "\n" + err.Error()
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields() // both sides say the same
+	if err := decoder.Decode(&result); err != nil {
+		return result, -1, "result.json: " + err.Error()
+	}
+	return result, code, log.String()
+}
+
+// runs is run for a test: it shows the end of the log when the exit code is not the expected one.
+func (b *bundle) runs(t *testing.T, addons string, job Job, want int) JobResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	result, code, log := b.run(ctx, addons, job)
+	require.Equal(t, want, code, "error: %s\ntrace: %s\nlog: %s", result.Error, result.Trace, tail(log))
+	return result
+}
+
+func tail(text string) string {
+	if len(text) > 6000 {
+		return text[len(text)-6000:]
+	}
+	return text
+}
+
+// eventually polls until check says true.
+func eventually(t *testing.T, limit time.Duration, what string, check func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !check() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("not within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}

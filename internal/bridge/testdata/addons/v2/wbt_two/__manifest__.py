@@ -1,0 +1,6 @@
+{
+    "name": "Waybill test two",
+    "version": "19.0.1.1.0",
+    "license": "LGPL-3",
+    "depends": ["wbt_one"],
+}
