@@ -1,0 +1,237 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	bridgefiles "github.com/waybill-dev/waybill/bridge"
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/odoo"
+	"github.com/waybill-dev/waybill/internal/release"
+)
+
+// Options says what to build, on what, and where to.
+type Options struct {
+	Source     string   // folder of a Git repository, or within one
+	Commit     string   // default: HEAD, which then must have no uncommitted changes
+	Addons     []string // folders of modules, relative to Source; default: addons
+	AllowDirty bool     // build uncommitted changes, and mark the release
+
+	Repository   string // name in the registry: the product's
+	Name         string // what people call the release; default: the start of the commit
+	Series       string // for example "19.0"
+	Experimental bool   // allow a series that Waybill has not been tested with
+	Base         string // reference, oci:FOLDER or rootfs:FILE; default: odoo:SERIES
+	BaseDir      string // what relative folders and files in Base are relative to
+	SourceURL    string // recorded as the source; default: the URL of the remote "origin", else Repository
+
+	Registry Registry
+	Cache    string                           // folder; default: the user's cache folder
+	Progress func(format string, args ...any) // one line each; may be nil
+}
+
+func (o Options) say(format string, args ...any) {
+	if o.Progress != nil {
+		o.Progress(format, args...)
+	}
+}
+
+// Build makes a release and pushes it under its digest and its name. Building one commit on one
+// base twice gives the same digest, whatever the machine. Nothing is left behind by a failure: a
+// manifest is pushed only when all that it names is there.
+func Build(ctx context.Context, o Options) (release.Release, error) {
+	rel, err := build(ctx, o)
+	if err != nil {
+		return release.Release{}, fmt.Errorf("build: %w", err)
+	}
+	return rel, nil
+}
+
+func build(ctx context.Context, o Options) (release.Release, error) {
+	info, err := odoo.Series(o.Series, o.Experimental)
+	if err != nil {
+		return release.Release{}, err
+	}
+	if o.Repository == "" {
+		return release.Release{}, errors.New("no name for the product")
+	}
+	if o.Name != "" && !tagPattern.MatchString(o.Name) {
+		return release.Release{}, fmt.Errorf("release name %q: expected letters, digits, dots, dashes and underscores, at most 128", o.Name)
+	}
+	if o.Base == "" {
+		o.Base = "odoo:" + o.Series
+	}
+	src, err := readSource(ctx, o, info)
+	if err != nil {
+		return release.Release{}, err
+	}
+	defer src.close()
+	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
+
+	cache, err := cacheDir(o.Cache)
+	if err != nil {
+		return release.Release{}, err
+	}
+	base, err := openBase(ctx, o.Base, o.BaseDir, cache, o.Registry)
+	if err != nil {
+		return release.Release{}, err
+	}
+	scan, err := ScanBase(ctx, base, cache)
+	if err != nil {
+		return release.Release{}, fmt.Errorf("%s: %w", o.Base, err)
+	}
+	if scan.Series != o.Series {
+		return release.Release{}, fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, scan.Series, o.Series)
+	}
+	scan.Base.Reference = o.Base
+	o.say("base %s: Odoo %s (%s), %d modules", o.Base, scan.Base.Version, scan.Base.Python, len(scan.Base.Modules))
+
+	rel, err := describe(ctx, o, info, src, scan.Base)
+	if err != nil {
+		return release.Release{}, err
+	}
+	work, err := os.MkdirTemp("", "waybill-build-*")
+	if err != nil {
+		return release.Release{}, err
+	}
+	defer os.RemoveAll(work)
+	addenda, err := makeLayers(ctx, work, src, base)
+	if err != nil {
+		return release.Release{}, err
+	}
+	img, err := assemble(base, addenda, rel)
+	if err != nil {
+		return release.Release{}, err
+	}
+	if err := o.Registry.push(ctx, o.Repository, rel.Name, img); err != nil {
+		return release.Release{}, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return release.Release{}, err
+	}
+	rel.Digest = digest.String()
+	o.say("release %s: %s@%s", rel.Name, rel.Repository, rel.Digest)
+	return rel, nil
+}
+
+// describe checks that the modules hold together and says what the release is.
+func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base release.Base) (release.Release, error) {
+	rel := release.Release{
+		Repository: o.Repository, Name: o.Name, Series: o.Series, Source: o.SourceURL,
+		Commit: src.commit, Dirty: src.dirty, Created: src.created, Base: base, BridgeProtocol: bridge.Protocol,
+	}
+	if rel.Name == "" {
+		rel.Name = src.commit[:12]
+		if src.dirty {
+			rel.Name += "-dirty"
+		}
+	}
+	if rel.Source == "" {
+		repo, err := openRepository(ctx, o.Source)
+		if err != nil {
+			return release.Release{}, err
+		}
+		if rel.Source = repo.origin(ctx); rel.Source == "" {
+			rel.Source = o.Repository
+		}
+	}
+	byName := map[string]sourceModule{}
+	for _, m := range src.modules {
+		byName[m.name] = m
+		if slices.ContainsFunc(base.Modules, func(b release.Module) bool { return b.Name == m.name }) {
+			return release.Release{}, fmt.Errorf("%s: the base has a module %q of its own, and Odoo would take that one; rename yours or extend Odoo's", m.folder, m.name)
+		}
+		version, err := info.AdaptVersion(m.manifest.Version)
+		if err != nil {
+			return release.Release{}, fmt.Errorf("%s:%d: %w", m.file, m.manifest.Line("version"), err)
+		}
+		if err := m.checkContents(); err != nil {
+			return release.Release{}, err
+		}
+		checksum, err := m.checksum(odoo.ChecksumRule{})
+		if err != nil {
+			return release.Release{}, fmt.Errorf("%s: %w", m.folder, err)
+		}
+		depends := slices.Clone(m.manifest.Depends)
+		slices.Sort(depends)
+		rel.Modules = append(rel.Modules, release.Module{
+			Name: m.name, Version: version, Depends: slices.Compact(depends),
+			AutoInstall: m.manifest.AutoInstall, Checksum: checksum,
+		})
+	}
+	_, err := odoo.NewGraph(rel.Modules, base.Modules)
+	var missing *odoo.MissingDependencyError
+	var cycle *odoo.CycleError
+	switch {
+	case errors.As(err, &missing):
+		wanting := byName[missing.WantedBy[0]]
+		return release.Release{}, fmt.Errorf("%s:%d: module %q is unknown: it is neither among the addons nor in base %s, and %s depends on it; add its folder to \"addons\" or take it off \"depends\"",
+			wanting.file, wanting.manifest.Line("depends"), missing.Module, base.Reference, strings.Join(missing.WantedBy, ", "))
+	case errors.As(err, &cycle):
+		return release.Release{}, fmt.Errorf("%s: %w", byName[cycle.Modules[0]].file, err)
+	}
+	return rel, err
+}
+
+// makeLayers writes the product's layers and the bridge's into the folder work.
+func makeLayers(ctx context.Context, work string, src *source, base v1.Image) ([]addendum, error) {
+	below, err := base.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("reading the base: %w", err)
+	}
+	room := maxLayers - len(below) - 1
+	if room < 1 {
+		return nil, fmt.Errorf("the base has %d layers, which leaves no room for others (Docker's limit is %d); flatten it: docker export, then base: rootfs:FILE", len(below), maxLayers)
+	}
+	files, err := bridgeFiles(fs.FS(bridgefiles.Files))
+	if err != nil {
+		return nil, err
+	}
+	layer, err := writeLayer(ctx, work, files)
+	if err != nil {
+		return nil, fmt.Errorf("the bridge's layer: %w", err)
+	}
+	// The bridge is the lowest: it changes with Waybill, rarely.
+	addenda := []addendum{{layer: layer, what: "bridge", created: folderTime}}
+	for _, group := range groups(src.modules, room) {
+		var files []layerFile
+		var names []string
+		newest := group[0].changed
+		for _, m := range group {
+			of, err := m.layerFiles()
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, of...)
+			names = append(names, m.name)
+			if m.changed.After(newest) {
+				newest = m.changed
+			}
+		}
+		layer, err := writeLayer(ctx, work, files)
+		if err != nil {
+			return nil, fmt.Errorf("the layer of %s: %w", few(names), err)
+		}
+		addenda = append(addenda, addendum{layer: layer, what: "addons " + strings.Join(names, " "), created: newest})
+	}
+	return addenda, nil
+}
+
+// annotations are what the manifest says of the release.
+func annotations(rel release.Release, baseLayers int) (map[string]string, error) {
+	rel.Digest = ""
+	encoded, err := json.Marshal(rel)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{release.Annotation: string(encoded), baseLayersAnnotation: fmt.Sprint(baseLayers)}, nil
+}
