@@ -37,9 +37,9 @@ func newProxy(log *slog.Logger, maxHeld int) *proxy {
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			r.Context().Value(flightKey{}).(*flight).err = err
 		},
-		FlushInterval: -1, // what the pool has written is for the client now
-		BufferPool:    &buffers{sync.Pool{New: func() any { return new([bufferSize]byte) }}},
-		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug), // the flight has the error already
+		// FlushInterval stays 0: answers of unknown length are flushed as they come, others by the buffer.
+		BufferPool: &buffers{sync.Pool{New: func() any { return new([bufferSize]byte) }}},
+		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug), // the flight has the error already
 	}
 	return p
 }

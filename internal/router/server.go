@@ -117,7 +117,12 @@ func start(c Config) (_ *server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s.public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+		s.public.TLSConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: pair.get,
+			// Said here, because Serve, when it comes before ServeTLS, leaves HTTP/2 out otherwise.
+			NextProtos: []string{"h2", "http/1.1"},
+		}
 		if s.https, err = listen(c.HTTPS); err != nil {
 			return nil, err
 		}
