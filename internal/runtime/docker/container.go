@@ -28,7 +28,7 @@ type process struct {
 	Environment string
 	Group       string
 	What        string            // the container's name within the environment
-	Labels      map[string]string // further ones
+	Labels      map[string]string `json:"-"` // further ones; what counts of them shows in the command
 	Image       string
 	Command     []string
 	Env         []string

@@ -52,6 +52,7 @@ type Runtime struct {
 	// networks serialises making and taking away networks within this process: the engine
 	// itself accepts two networks of one name.
 	networks sync.Mutex
+	files    sync.Mutex // one writer of configuration at a time
 	sockets  socketFolders
 }
 

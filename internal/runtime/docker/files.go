@@ -77,6 +77,8 @@ func (r *Runtime) writeFiles(dir string, files runtime.Files, exact bool) error 
 	if err := checkFiles(files); err != nil {
 		return err
 	}
+	r.files.Lock()
+	defer r.files.Unlock()
 	if err := r.makeDir(dir, 0o700); err != nil {
 		return err
 	}
@@ -91,6 +93,7 @@ func (r *Runtime) writeFiles(dir string, files runtime.Files, exact bool) error 
 	}
 	for _, e := range entries {
 		_, wanted := files[e.Name()]
+		// A temporary file is left by a process that was killed.
 		if strings.HasPrefix(e.Name(), tempPrefix) || exact && !wanted {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("remove old file: %w", err)

@@ -194,9 +194,9 @@ func (r *Runtime) waitExit(ctx context.Context, name string) error {
 	case <-res.Result:
 		return nil
 	case err := <-res.Error:
-		if err != nil && ctx.Err() == nil {
-			// Whatever cut the wait short, the job's state tells what is the matter.
-			return errors.Join(r.fault(err, "wait for container %s", name), runtime.ErrUnavailable)
+		if err = r.fault(err, "wait for container %s", name); err != nil && ctx.Err() == nil && !errors.Is(err, runtime.ErrUnavailable) {
+			// Whatever cut the wait short, the job's own state tells what is the matter.
+			err = fmt.Errorf("%w: %w", err, runtime.ErrUnavailable)
 		}
 		return err
 	case <-ctx.Done():

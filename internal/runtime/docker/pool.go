@@ -294,12 +294,18 @@ func (r *Runtime) poolState(ctx context.Context, environment, pool string, all [
 	return state, nil
 }
 
-// workersOf reads the number of workers from the labels of a pool's containers.
+// workersOf reads the number of workers from the labels of a pool's containers. The web process's
+// counts: cron is not replaced when the number changes.
 func workersOf(all []container.Summary) int {
+	workers := 0
 	for _, c := range all {
-		if n, err := strconv.Atoi(c.Labels[labelWorkers]); err == nil {
-			return n
+		n, err := strconv.Atoi(c.Labels[labelWorkers])
+		if err != nil {
+			continue
+		}
+		if workers = n; c.Labels[labelRole] == roleWeb {
+			break
 		}
 	}
-	return 0
+	return workers
 }

@@ -71,8 +71,15 @@ func (r *Runtime) unready(ctx context.Context, name string, last, err error) err
 }
 
 func (r *Runtime) crashed(ctx context.Context, name string, c container.InspectResponse) error {
-	return fmt.Errorf("container %s of image %s %s; it said last:\n%s", name, c.Config.Labels[labelImage], ending(c.State), r.lastWords(ctx, name))
+	hint := ""
+	if c.State.ExitCode == commandNotFound {
+		hint = " (its image has no command " + strings.Join(c.Config.Entrypoint, " ") + ": is it an Odoo image?)"
+	}
+	return fmt.Errorf("container %s of image %s %s%s; it said last:\n%s", name, c.Config.Labels[labelImage], ending(c.State), hint, r.lastWords(ctx, name))
 }
+
+// commandNotFound is the exit code of the init process when it cannot run the command.
+const commandNotFound = 127
 
 // ending says in words how a container ended.
 func ending(s *container.State) string {

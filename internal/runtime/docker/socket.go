@@ -18,7 +18,7 @@ const adminSocket = "admin.sock"
 
 // Router gives control of the environment's router through its Unix socket.
 func (r *Runtime) Router(environment string) router.Control {
-	return dialRouter(r.sockets.path(r.routerDir(environment)))
+	return router.Dial(r.sockets.path(r.routerDir(environment)))
 }
 
 // socketFolders shortens paths of sockets that are too long: the folder is held open and the

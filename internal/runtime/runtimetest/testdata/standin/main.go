@@ -189,7 +189,9 @@ func job(args []string) error {
 		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte("released"), 0o600)
 	case "hang":
 		signal.Ignore(syscall.SIGTERM)
-		select {} // the ignored signal keeps the runtime from calling this a deadlock
+		for {
+			time.Sleep(time.Hour)
+		}
 	}
 	return nil
 }
