@@ -2,6 +2,8 @@
 // Its Python side is in the folder bridge/; both sides are described by the types here.
 package bridge
 
+import "strings"
+
 // Protocol is the version of everything in this file. An image says which one it speaks.
 const Protocol = 1
 
@@ -171,4 +173,10 @@ type Invariant struct {
 	Before string `json:"before"`
 	After  string `json:"after"`
 	Held   bool   `json:"held"`
+}
+
+// UpdateCommand is the command line of an update job. Odoo finds the command in the addons path;
+// that must be named before the configuration is read.
+func UpdateCommand(addonsPaths []string) []string {
+	return []string{"odoo", "--addons-path=" + strings.Join(append([]string{BridgePath}, addonsPaths...), ","), "waybill_update"}
 }

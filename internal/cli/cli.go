@@ -25,8 +25,11 @@ const (
 	exitWaiting = 3 // a person is needed
 )
 
-// Version is set by the linker.
-var Version = "development"
+// version and commit are set by the linker.
+var (
+	version = "development"
+	commit  = ""
+)
 
 // exit is an error that only carries an exit code; what there was to say has been said.
 type exit int

@@ -175,6 +175,6 @@ func (a *app) doctor() *cobra.Command {
 func (a *app) version() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Show the version", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			return a.print(map[string]string{"version": Version}, func(w io.Writer) { fmt.Fprintln(w, "waybill", Version) })
+			return a.print(map[string]string{"version": version, "commit": commit}, func(w io.Writer) { fmt.Fprintln(w, "waybill", version) })
 		}}
 }

@@ -61,7 +61,7 @@ func (a *app) serve() *cobra.Command {
 }
 
 func (a *app) serveWith(ctx context.Context, c server.Config) error {
-	c.Data, c.Version, c.Log = a.data, Version, slog.Default()
+	c.Data, c.Version, c.Log = a.data, version, slog.Default()
 	c.Ready = func(url string) { fmt.Fprintln(a.out, "waybill: ready on", url) }
 	c.Fault = faultFromEnvironment()
 	return server.Run(ctx, c)

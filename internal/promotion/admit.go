@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/odoo"
@@ -130,8 +132,12 @@ func (w *Work) databaseFacts(ctx context.Context) (odoo.Facts, error) {
 		return odoo.Facts{}, failed("database %s of tenant %s does not exist. Make it: waybill tenant create %s/%s --release RELEASE; or restore it: waybill restore %s/%s CHECKPOINT",
 			w.state.Database, w.tenant.Name, w.rollout.Environment, w.tenant.Name, w.rollout.Environment, w.tenant.Name)
 	}
-	facts, err := odoo.ReadFacts(ctx, w.place.AdminURL(w.state.Database))
-	if errors.Is(err, odoo.ErrNotOdoo) {
+	var facts odoo.Facts
+	err = w.inDatabase(ctx, func(db *pgx.Conn) error {
+		facts, err = odoo.ReadFacts(ctx, db)
+		return err
+	})
+	if errors.Is(err, odoo.ErrNoOdoo) {
 		return facts, failed("database %s holds no Odoo", w.state.Database)
 	}
 	return facts, err
@@ -139,7 +145,7 @@ func (w *Work) databaseFacts(ctx context.Context) (odoo.Facts, error) {
 
 // plan compares what the release holds with what the database has.
 func (w *Work) plan(_ context.Context, r release.Release, facts odoo.Facts) (Plan, error) {
-	wanted, err := odoo.MakePlan(r, facts, w.tenant.Modules)
+	wanted, err := odoo.MakePlan(odoo.PlanInput{Release: r, Facts: facts, Install: w.tenant.Modules})
 	if err != nil {
 		return Plan{}, failed("plan the update of %s to %s: %w", w.state.Database, r.Name, err)
 	}
@@ -147,7 +153,11 @@ func (w *Work) plan(_ context.Context, r release.Release, facts odoo.Facts) (Pla
 		return Plan{}, failed("release %s lacks modules that are installed in %s: %s. Uninstall them there first, or add them to the release",
 			r.Name, w.state.Database, strings.Join(wanted.Missing, ", "))
 	}
-	plan := Plan{Update: wanted.Update, Install: wanted.Install, Checksums: wanted.Checksums, Reasons: wanted.Reasons, Transactional: true}
+	if len(wanted.Older) > 0 {
+		return Plan{}, failed("release %s is older than the database %s in %s: there are no scripts that way. Restore a checkpoint, or promote a newer release",
+			r.Name, w.state.Database, strings.Join(wanted.Older, ", "))
+	}
+	plan := Plan{Update: wanted.Update, Install: wanted.Install, Checksums: wanted.Checksums, Reasons: wanted.Reason, Transactional: true}
 	declared, ok := (&estate.Estate{Classifications: w.env.Classifications}).Classification(r.Digest, r.Commit, r.Name)
 	switch {
 	case len(plan.Update)+len(plan.Install) == 0:

@@ -13,7 +13,7 @@ import (
 // takeCheckpoint captures the tenant while it serves; it is what a restore by hand starts from.
 func takeCheckpoint(ctx context.Context, w *Work) (string, error) {
 	if w.memory.Checkpoint == "" {
-		w.memory.Checkpoint = checkpointID(w.rollout.ID, "")
+		w.memory.Checkpoint = checkpointID(w.rollout.ID, "live")
 		if err := w.remember(ctx); err != nil {
 			return "", err
 		}
@@ -53,7 +53,7 @@ func (w *Work) capture(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	ref := checkpoint.Ref{Environment: w.rollout.Environment, Tenant: w.tenant.Name, ID: id}
-	if _, err := w.rooms.Checkpoints.Verify(ctx, ref); err != nil {
+	if _, err := w.rooms.Checkpoints.Verify(ctx, ref, w.progress(ctx)); err != nil {
 		return "", fmt.Errorf("the checkpoint cannot be read back: %w", err)
 	}
 	if err := w.holdGarbage(ctx, false); err != nil {
@@ -132,7 +132,7 @@ func (w *Work) progress(ctx context.Context) func(checkpoint.Progress) {
 	return func(p checkpoint.Progress) {
 		if time.Since(last) > 500*time.Millisecond {
 			last = time.Now()
-			w.note(ctx, "%s", p)
+			w.note(ctx, "%s: %d of %d", p.Stage, p.Done, p.Total)
 		}
 	}
 }
@@ -170,4 +170,3 @@ func poll(ctx context.Context, every time.Duration, ready func() (bool, error)) 
 		}
 	}
 }
-

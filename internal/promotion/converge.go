@@ -73,7 +73,8 @@ func (e *Engine) tellRouter(ctx context.Context, place Place, environment string
 			}
 		}
 		err = place.Runtime.Router(environment).Apply(ctx, table)
-		if !errors.Is(err, router.ErrStale) { // somebody decided something newer meanwhile: tell that
+		var stale *router.StaleError
+		if !errors.As(err, &stale) { // else somebody decided something newer meanwhile: tell that
 			return err
 		}
 		if ctx.Err() != nil {
@@ -181,13 +182,15 @@ func (e *Engine) ensureLogin(ctx context.Context, place Place, environment, grou
 	return place.Databases.EnsureLogin(ctx, role, e.rooms.Keys.Password(environment, role), owner)
 }
 
-// poolFiles are the configuration of a pool's or a job's containers.
-func (e *Engine) odooConf(place Place, environment, role string, workers int, series string, base release.Base, settings map[string]string) ([]byte, error) {
-	return odoo.Conf(odoo.ConfOptions{
-		Series: series, AddonsPaths: base.AddonsPaths,
-		DBHost: place.Host, DBPort: place.Port, DBUser: role, DBPassword: e.rooms.Keys.Password(environment, role),
-		Workers: workers, Settings: settings,
-	})
+// odooConf completes the configuration of a pool or a job that logs in as role.
+func (e *Engine) odooConf(place Place, environment, role string, conf odoo.Conf, series string) ([]byte, error) {
+	info, err := odoo.Series(series, true) // admitted already
+	if err != nil {
+		return nil, err
+	}
+	conf.Series, conf.Host, conf.Port = info, place.Host, place.Port
+	conf.User, conf.Password = role, e.rooms.Keys.Password(environment, role)
+	return conf.Render()
 }
 
 // ensurePool starts a pool that was written down, or observes it.
@@ -200,7 +203,7 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err := e.ensureLogin(ctx, place, p.Environment, p.Group, role); err != nil {
 		return runtime.PoolState{}, err
 	}
-	conf, err := e.odooConf(place, p.Environment, role, p.Workers, r.Series, r.Base, p.Settings)
+	conf, err := e.odooConf(place, p.Environment, role, odoo.Conf{Workers: p.Workers, CronThreads: 1, AddonsPaths: r.Base.AddonsPaths, Settings: p.Settings}, r.Series)
 	if err != nil {
 		return runtime.PoolState{}, failed("the settings of environment %s cannot be used: %w", p.Environment, err)
 	}

@@ -50,7 +50,7 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 	if err := w.place.Databases.Create(ctx, w.state.Database, owner); err != nil {
 		return "", err
 	}
-	marker, err := w.createMarker(ctx)
+	marker, err := w.marker(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -71,15 +71,6 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 	return fmt.Sprintf("%s made in %.0f s", w.state.Database, result.Seconds), w.endUpdate(ctx)
 }
 
-// createMarker reads the marker; a database that is still empty has none.
-func (w *Work) createMarker(ctx context.Context) (bridge.Marker, error) {
-	m, err := w.marker(ctx)
-	if err != nil && strings.Contains(err.Error(), "no Odoo") {
-		return bridge.Marker{}, nil
-	}
-	return m, err
-}
-
 // copyFrom fills the new database from a checkpoint "environment/tenant/id".
 func (w *Work) copyFrom(ctx context.Context, owner string) (string, error) {
 	ref, err := checkpoint.ParseRef(w.options.Checkpoint)
@@ -89,7 +80,7 @@ func (w *Work) copyFrom(ctx context.Context, owner string) (string, error) {
 	if err := w.place.Databases.Drop(ctx, w.state.Database); err != nil { // half of an earlier try
 		return "", err
 	}
-	if err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
+	if _, err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
 		AdminURL: w.place.AdminURL("postgres"), Database: w.state.Database, Owner: owner, Filestore: w.filestore(),
 	}, w.progress(ctx)); err != nil {
 		return "", err

@@ -32,11 +32,10 @@ func startPool(ctx context.Context, w *Work) (string, error) {
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if _, err := w.ensurePool(bounded, w.place, pool); err != nil {
-		var broken *runtime.StartError
-		if errors.As(err, &broken) {
-			return "", failed("the pool of %s does not start: %w", r.Name, err)
+		if errors.Is(err, runtime.ErrUnavailable) {
+			return "", err
 		}
-		return "", err
+		return "", failed("the pool of %s does not start: %w", r.Name, err)
 	}
 	return fmt.Sprintf("pool %s answers after %.1f s", pool.Name, time.Since(started).Seconds()), nil
 }

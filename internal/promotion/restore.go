@@ -3,6 +3,8 @@ package promotion
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -70,19 +72,22 @@ func (w *Work) restoreFence(ctx context.Context) (string, error) {
 // swaps it for the living one by renaming both. The filestore is only ever added to.
 func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error) {
 	live := w.state.Database
-	aside, keep := live+"__restored", live+"__replaced"
-	stamp := w.rollout.ID + "/" + id
-	swapped, err := w.place.Databases.Swapped(ctx, live, stamp)
+	mark := "r"
+	if id == w.memory.FenceCheckpoint {
+		mark = "f"
+	}
+	aside, keep := live+"__"+mark+w.rollout.ID, live+"__"+mark+"o"+w.rollout.ID[1:]
+	comment, err := w.place.Databases.Comment(ctx, live)
 	if err != nil {
 		return "", err
 	}
-	if !swapped {
+	if !strings.Contains(comment, strconv.Quote(aside)) { // else the swap was done before a kill
 		ref := checkpoint.Ref{Environment: w.rollout.Environment, Tenant: w.tenant.Name, ID: id}
 		if err := w.place.Databases.Drop(ctx, aside); err != nil { // what a killed restore left
 			return "", err
 		}
 		w.fault("inside:restore")
-		err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
+		_, err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
 			AdminURL: w.place.AdminURL("postgres"), Database: aside, Owner: ownerRole(w.rollout.Environment, w.state.Group), Filestore: w.filestore(),
 		}, w.progress(ctx))
 		if err != nil {
@@ -91,7 +96,7 @@ func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error)
 		if err := w.place.Databases.Drop(ctx, keep); err != nil {
 			return "", err
 		}
-		if err := w.place.Databases.Swap(ctx, live, aside, keep, stamp); err != nil {
+		if err := w.place.Databases.Swap(ctx, live, aside, keep); err != nil {
 			return "", fmt.Errorf("put the restored database in place: %w", err)
 		}
 	}
@@ -111,4 +116,3 @@ func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error)
 	}
 	return "restored " + id, nil
 }
-

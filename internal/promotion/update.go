@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -64,11 +66,21 @@ func (w *Work) committed(m bridge.Marker) bool {
 }
 
 func (w *Work) marker(ctx context.Context) (bridge.Marker, error) {
-	m, err := odoo.ReadMarker(ctx, w.place.AdminURL(w.state.Database))
-	if err != nil {
-		return m, fmt.Errorf("read from database %s what became of the update: %w", w.state.Database, err)
+	var facts odoo.Facts
+	err := w.inDatabase(ctx, func(db *pgx.Conn) (err error) {
+		facts, err = odoo.ReadFacts(ctx, db)
+		return err
+	})
+	if errors.Is(err, odoo.ErrNoOdoo) { // a database that is being made
+		return bridge.Marker{}, nil
 	}
-	return m, nil
+	if err != nil {
+		return bridge.Marker{}, fmt.Errorf("read from database %s what became of the update: %w", w.state.Database, err)
+	}
+	if facts.Marker == nil {
+		return bridge.Marker{}, nil
+	}
+	return *facts.Marker, nil
 }
 
 // runUpdate lets nobody but the update connect, and waits for the job's end. A nil error means it
@@ -139,7 +151,7 @@ func (w *Work) startUpdate(ctx context.Context, name string, job bridge.Job) err
 	if err != nil {
 		return err
 	}
-	conf, err := w.odooConf(w.place, w.rollout.Environment, role, 0, r.Series, r.Base, w.env.Environment.Settings)
+	conf, err := w.odooConf(w.place, w.rollout.Environment, role, odoo.Conf{Update: true, AddonsPaths: r.Base.AddonsPaths, Settings: w.env.Environment.Settings}, r.Series)
 	if err != nil {
 		return failed("the settings of environment %s cannot be used: %w", w.rollout.Environment, err)
 	}

@@ -8,13 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
-	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/fileblob" // file:// buckets
-	_ "gocloud.dev/blob/s3blob"   // s3:// buckets
-
+	"filippo.io/age"
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/waybill-dev/waybill/internal/api"
@@ -71,13 +67,15 @@ func (s *server) open(ctx context.Context) (err error) {
 		if err := os.MkdirAll(objects, 0o700); err != nil {
 			return err
 		}
-		bucketURL = "file://" + objects + "?no_tmp_dir=true"
+		bucketURL = "file://" + objects
 	}
-	bucket, err := blob.OpenBucket(ctx, bucketURL)
-	if err != nil {
+	if s.bucket, err = checkpoint.Open(ctx, bucketURL, s.keys.Recipients(), []age.Identity{s.keys.Identity()}); err != nil {
 		return fmt.Errorf("open the bucket: %w", err)
 	}
-	s.bucket = s.checkpointStore(bucket)
+	s.bucket.TempDir, s.bucket.Log = filepath.Join(c.Data, "tmp"), s.log
+	if err := os.MkdirAll(s.bucket.TempDir, 0o700); err != nil {
+		return err
+	}
 	s.registry = s.address
 	if c.Registry != "" {
 		s.registry = c.Registry
@@ -126,6 +124,14 @@ func (s *server) auth() authn.Authenticator {
 	return &authn.Basic{Username: "waybill", Password: s.keys.Token()}
 }
 
+// images is the registry as package build knows it.
+func (s *server) images() build.Registry {
+	if s.config.Registry != "" {
+		return build.Registry{Host: s.config.Registry}
+	}
+	return build.Registry{Host: s.registry, Plain: true, User: "waybill", Password: s.keys.Token()}
+}
+
 // close ends connections and the embedded database of Waybill itself. The tenants' server goes on:
 // people are working.
 func (s *server) close() error {
@@ -138,6 +144,9 @@ func (s *server) close() error {
 	}
 	if s.runtime != nil {
 		errs = append(errs, s.runtime.Close())
+	}
+	if s.bucket != nil {
+		errs = append(errs, s.bucket.Close())
 	}
 	if s.state != nil {
 		stop, cancel := context.WithTimeout(context.Background(), stopLimit)
@@ -160,7 +169,7 @@ func (s *server) rooms() promotion.Rooms {
 }
 
 func (s *server) readRelease(ctx context.Context, ref string) (release.Release, error) {
-	return build.ReadRelease(ctx, s.registry+"/"+ref, build.RemoteOptions{Auth: s.auth()})
+	return build.ReadRelease(ctx, ref, s.images())
 }
 
 // place finds where an environment lives: on this machine's engine, its databases in the server that
@@ -172,7 +181,7 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 		if err != nil {
 			return place, fmt.Errorf("environment %s: database.url does not parse: %w", env.Name, err)
 		}
-		password, err := secret(env.Database.Password)
+		password, err := estate.Secret(s.config.Estate, env.Database.Password)
 		if err != nil {
 			return place, fmt.Errorf("environment %s: database.password: %w", env.Name, err)
 		}
@@ -203,28 +212,6 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 	}
 	place.Databases = s.databases[admin]
 	return place, nil
-}
-
-// secret follows a reference "env:NAME" or "file:PATH".
-func secret(ref string) (string, error) {
-	switch kind, name, _ := strings.Cut(ref, ":"); kind {
-	case "":
-		return "", nil
-	case "env":
-		value, ok := os.LookupEnv(name)
-		if !ok {
-			return "", fmt.Errorf("the environment variable %s is not set", name)
-		}
-		return value, nil
-	case "file":
-		content, err := os.ReadFile(name)
-		return strings.TrimSpace(string(content)), err
-	}
-	return "", fmt.Errorf("%q is neither env:NAME nor file:PATH", ref)
-}
-
-func (s *server) checkpointStore(bucket *blob.Bucket) *checkpoint.Store {
-	return &checkpoint.Store{Bucket: bucket, Recipients: s.keys.Recipients(), Identities: checkpoint.Identities(s.keys.Identity())}
 }
 
 // doctor looks at what Waybill stands on.

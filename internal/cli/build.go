@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/build"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/release"
+)
+
+// registry is where images go: the one given, or the server's own, which takes the token.
+func (a *app) registry(given string) (build.Registry, error) {
+	if given != "" {
+		return build.Registry{Host: given}, nil
+	}
+	address, token, err := a.address()
+	if err != nil {
+		return build.Registry{}, err
+	}
+	host := strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://")
+	return build.Registry{Host: host, Plain: strings.HasPrefix(address, "http://"), User: "waybill", Password: token}, nil
+}
+
+func (a *app) progress() func(string, ...any) {
+	return func(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+}
+
+func (a *app) build() *cobra.Command {
+	var o build.Options
+	var estateDir, registry string
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build a release: addons at a Git commit on a base image, pushed to the registry",
+		Long: `Build a release: the product's addons at a Git commit, one layer a module, on the base
+image that the estate names. The same commit gives the same digest on any machine. What is
+not committed is refused, unless --dirty allows it; the release is then marked.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			product, root, err := a.product(cmd.Context(), estateDir)
+			if err != nil {
+				return err
+			}
+			o.Addons, o.Repository, o.Series, o.Experimental = product.Addons, product.Name, product.Series, product.Experimental
+			o.Base, o.BaseDir, o.Progress = product.Base, root, a.progress()
+			if o.Registry, err = a.registry(registry); err != nil {
+				return err
+			}
+			started := time.Now()
+			built, err := build.Build(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]string{"ref": built.Repository + "@" + built.Digest}, nil); err != nil {
+				return fmt.Errorf("the image is in the registry as %s@%s, but the server did not take it up: %w", built.Repository, built.Digest, err)
+			}
+			built.Base.Modules = nil
+			return a.print(built, func(w io.Writer) {
+				fmt.Fprintf(w, "%s  %s\n%d modules at commit %.10s on %s, in %.1f s\n", built.Name, built.Digest, len(built.Modules), built.Commit, built.Base.Reference, time.Since(started).Seconds())
+				if built.Dirty {
+					fmt.Fprintln(w, "built from uncommitted changes, and marked so")
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&o.Source, "source", ".", "Git repository with the addons")
+	cmd.Flags().StringVar(&o.Commit, "commit", "", "commit, branch or tag; default HEAD, with a clean tree")
+	cmd.Flags().StringVar(&o.Name, "name", "", "what people call the release; default: the start of the commit")
+	cmd.Flags().BoolVar(&o.AllowDirty, "dirty", false, "allow uncommitted changes")
+	cmd.Flags().StringVar(&o.SourceURL, "source-url", "", "recorded as the source; default: the remote \"origin\"")
+	cmd.Flags().StringVar(&estateDir, "estate", "", "folder with the declared state; default: the server's")
+	cmd.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own")
+	return cmd
+}
+
+// product reads the product from the estate: the folder given, or the one the server runs on.
+func (a *app) product(ctx context.Context, dir string) (estate.Product, string, error) {
+	if dir == "" {
+		var s api.Status
+		if err := a.call(ctx, "GET", "/api/v1/status", nil, &s); err != nil {
+			return estate.Product{}, "", err
+		}
+		dir = s.Estate
+	}
+	declared, err := estate.Load(ctx, dir)
+	if err != nil {
+		return estate.Product{}, "", usage{fmt.Errorf("read the estate in %s: %w", dir, err)}
+	}
+	root, err := filepath.Abs(dir)
+	return declared.Product, root, err
+}
+
+func (a *app) base() *cobra.Command {
+	cmd := &cobra.Command{Use: "base", Short: "Base images: a real Odoo to build on"}
+	var name, registry string
+	bring := &cobra.Command{
+		Use:   "import SOURCE",
+		Short: "Put a base image into the registry",
+		Long: `Put a base image into the registry. SOURCE is oci:FOLDER (an OCI layout), rootfs:FILE (a
+tar of a root file system) or the reference of an image in another registry.`,
+		Args: exactly("SOURCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, err := a.registry(registry)
+			if err != nil {
+				return err
+			}
+			started := time.Now()
+			digest, err := build.ImportBase(cmd.Context(), args[0], target, name)
+			if err != nil {
+				return err
+			}
+			return a.print(map[string]string{"name": name, "digest": digest}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s  %s  in %.1f s\n", name, digest, time.Since(started).Seconds())
+			})
+		},
+	}
+	bring.Flags().StringVar(&name, "name", "odoo:19.0", "name in the registry, as the estate's product names its base")
+	bring.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own")
+	cmd.AddCommand(bring)
+	return cmd
+}
+
+func (a *app) releases() *cobra.Command {
+	cmd := &cobra.Command{Use: "release", Aliases: []string{"releases"}, Short: "List and show releases"}
+	cmd.AddCommand(
+		&cobra.Command{Use: "list", Short: "List releases, newest first", Args: exactly(),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				var found []release.Release
+				if err := a.call(cmd.Context(), "GET", "/api/v1/releases", nil, &found); err != nil {
+					return err
+				}
+				return a.print(found, func(w io.Writer) {
+					if len(found) == 0 {
+						fmt.Fprintln(w, "No release yet. Build one: waybill build --source REPOSITORY")
+						return
+					}
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					fmt.Fprintln(t, "NAME\tDIGEST\tCOMMIT\tCOMMITTED\tMODULES")
+					for _, r := range found {
+						fmt.Fprintf(t, "%s\t%.19s\t%.10s\t%s\t%d\n", r.Name, r.Digest, r.Commit, r.Created.Local().Format(time.DateTime), len(r.Modules))
+					}
+					_ = t.Flush()
+				})
+			}},
+		&cobra.Command{Use: "show RELEASE", Short: "Show what a release contains", Args: exactly("RELEASE"),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				var r release.Release
+				if err := a.call(cmd.Context(), "GET", "/api/v1/releases/"+url.PathEscape(args[0]), nil, &r); err != nil {
+					return err
+				}
+				return a.print(r, func(w io.Writer) {
+					fmt.Fprintf(w, "%s  %s\nOdoo %s on %s (%s)\ncommit %s of %s, %s\n", r.Name, r.Digest, r.Base.Version, r.Base.Reference, r.Base.Digest, r.Commit, r.Source, r.Created.Local().Format(time.DateTime))
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					for _, m := range r.Modules {
+						fmt.Fprintf(t, "  %s\t%s\t%s\n", m.Name, m.Version, strings.Join(m.Depends, ", "))
+					}
+					_ = t.Flush()
+				})
+			}},
+	)
+	return cmd
+}

@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waybill-dev/waybill/internal/router"
+)
+
+// router is the process in front of an environment's pools; Waybill starts it, people need not.
+func (a *app) router() *cobra.Command {
+	c := router.Config{}
+	cmd := &cobra.Command{
+		Use: "router", Short: "Run a router (Waybill starts these itself)", Hidden: true, Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.Log = slog.Default()
+			return router.Run(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().StringVar(&c.HTTP, "http", "", "host:port")
+	cmd.Flags().StringVar(&c.HTTPS, "https", "", "host:port, with TLS")
+	cmd.Flags().StringVar(&c.Cert, "certificate", "", "PEM file")
+	cmd.Flags().StringVar(&c.Key, "key", "", "PEM file")
+	cmd.Flags().StringVar(&c.Admin, "admin", "", "socket through which the server gives orders")
+	cmd.Flags().StringVar(&c.State, "state", "", "folder that keeps the routes in force")
+	return cmd
+}
