@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/examples/acme"
+	"github.com/waybill-dev/waybill/examples/acme/client"
+)
+
+// The ends that a promotion has in the story.
+const (
+	promoted   = "promoted"
+	rolledBack = "rolled_back"
+)
+
+// story is what is at hand while it is told.
+type story struct {
+	options
+	cli     cli
+	begun   time.Time
+	commits map[string]string
+	initial initial
+
+	server           *server
+	test, production client.Site
+	crew             *client.Crew
+	ledger           *client.Ledger
+	watcher          *watcher
+	rows             []row
+}
+
+// say tells what happens next, in a sentence.
+func (s *story) say(format string, args ...any) {
+	fmt.Printf("%5.0f s  %s\n", time.Since(s.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// source and estate are where the developers and the operators keep their repositories.
+func (s *story) source() string { return filepath.Join(s.work, "source") }
+func (s *story) estate() string { return filepath.Join(s.work, "estate") }
+
+// open makes the two repositories and starts Waybill.
+func (s *story) open(ctx context.Context) (err error) {
+	s.say("Acme's developers have a Git repository with five releases of their addons.")
+	if s.commits, err = acme.WriteSource(ctx, s.source()); err != nil {
+		return err
+	}
+	s.say("Its operators have an estate: a test and a production, one warehouse in each.")
+	if err := acme.WriteEstate(s.estate(), nil); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"}, {"add", "-A"},
+		{"-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", "Acme's estate"},
+	} {
+		command := exec.CommandContext(ctx, "git", args...)
+		command.Dir = s.estate()
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
+		}
+	}
+	if s.initial, err = fromCache(s.cache, s.data, s.base); err != nil {
+		return err
+	}
+	s.say("Waybill starts.")
+	if s.server, err = s.cli.up(ctx, s.estate(), s.listen, filepath.Join(s.work, "waybill.log")); err != nil {
+		return err
+	}
+	s.test = client.Site{Address: "127.0.0.1:18070", Host: "test.acme.example", Database: "acme_test"}
+	s.production = client.Site{Address: "127.0.0.1:18069", Host: "erp.acme.example", Database: "acme_production"}
+	if s.base != "" {
+		return s.mustRun(ctx, "base", "import", "--name", "odoo:19.0", "oci:"+s.base)
+	}
+	return nil
+}
+
+// mustRun runs a verb that has to end well.
+func (s *story) mustRun(ctx context.Context, args ...string) error {
+	code, err := s.cli.show(ctx, args...)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("waybill %s ended with exit code %d", strings.Join(args, " "), code)
+	}
+	return err
+}
+
+// build makes an image of a release's commit.
+func (s *story) build(ctx context.Context, release string) error {
+	s.say("Release %s is built from commit %.10s.", release, s.commits[release])
+	var built struct {
+		Digest string `json:"digest"`
+		Commit string `json:"commit"`
+	}
+	if err := s.cli.ask(ctx, &built, "build", "--source", s.source(), "--name", release, "--commit", s.commits[release]); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(built.Digest, "sha256:") || built.Commit != s.commits[release] {
+		return fmt.Errorf("build of %s answered digest %q and commit %q; expected a digest and commit %s", release, built.Digest, built.Commit, s.commits[release])
+	}
+	return nil
+}
+
+// promote brings a release into an environment and compares the end with the one expected. What
+// the crew met meanwhile goes into the table.
+func (s *story) promote(ctx context.Context, release, environment, outcome string) error {
+	s.say("Release %s goes to %s.", release, environment)
+	row := row{release: release, environment: environment, begun: time.Now()}
+	var mark client.Mark
+	working := environment == "production" && s.crew != nil
+	if working {
+		mark = s.crew.Tally.Mark()
+	}
+	var asked struct {
+		Promotion string `json:"promotion"`
+	}
+	if err := s.cli.ask(ctx, &asked, "promote", release, environment, "--detach"); err != nil {
+		return err
+	}
+	code, err := s.cli.show(ctx, "promotion", "watch", asked.Promotion)
+	if err != nil {
+		return err
+	}
+	if err := s.cli.ask(ctx, &row.promotion, "promotion", "show", asked.Promotion); err != nil {
+		return err
+	}
+	row.ended = time.Now()
+	if working {
+		count := s.crew.Tally.Since(mark)
+		row.requests = &count
+		databaseURL, err := databaseURL(s.data, s.production.Database)
+		if err != nil {
+			return err
+		}
+		audit, err := s.ledger.Audit(ctx, databaseURL)
+		if err != nil {
+			return err
+		}
+		row.audit = &audit
+	}
+	s.rows = append(s.rows, row)
+
+	var errs []error
+	if row.promotion.Outcome != outcome || row.promotion.one().Outcome != outcome {
+		errs = append(errs, fmt.Errorf("%s in %s ended as %q (%s); the story says %q; see: waybill promotion show %s",
+			release, environment, row.promotion.one().Outcome, row.promotion.one().Reason, outcome, asked.Promotion))
+	}
+	if expected := map[string]int{promoted: 0, rolledBack: 1}[outcome]; code != expected {
+		errs = append(errs, fmt.Errorf("%s in %s: exit code %d, expected %d", release, environment, code, expected))
+	}
+	if row.audit != nil {
+		errs = append(errs, row.audit.Err())
+	}
+	return errors.Join(errs...)
+}
+
+// last is the row of the promotion that has just ended.
+func (s *story) last() row { return s.rows[len(s.rows)-1] }
+
+// serves compares what production serves, and its schema, with what the story says.
+func (s *story) serves(ctx context.Context, serving, schema string) error {
+	var status struct {
+		Environments []struct {
+			Name    string `json:"name"`
+			Tenants []struct {
+				Serving string `json:"serving"`
+				Schema  string `json:"schema"`
+				Mode    string `json:"mode"`
+				Canary  int    `json:"canary_percent"`
+			} `json:"tenants"`
+		} `json:"environments"`
+	}
+	if err := s.cli.ask(ctx, &status, "status"); err != nil {
+		return err
+	}
+	for _, e := range status.Environments {
+		if e.Name == "production" && len(e.Tenants) == 1 {
+			t := e.Tenants[0]
+			if t.Serving != serving || t.Schema != schema || t.Mode != "open" || t.Canary != 0 {
+				return fmt.Errorf("production serves %s on the schema of %s (%s, canary %d %%); the story says %s on %s, open, no canary",
+					t.Serving, t.Schema, t.Mode, t.Canary, serving, schema)
+			}
+			return nil
+		}
+	}
+	return errors.New("status does not tell of production's tenant")
+}
+
+// unharmed says that no request failed and nobody was logged out during the last promotion.
+func (s *story) unharmed() error {
+	count := s.last().requests
+	if count == nil || count.Requests == 0 {
+		return fmt.Errorf("nobody worked in production while %s came: the story proves nothing", s.last().release)
+	}
+	if count.Failed > 0 || count.LoggedOut > 0 {
+		return fmt.Errorf("%d of %d requests failed while %s came, %d of them logged out; the first: %s: %w",
+			count.Failed, count.Requests, s.last().release, count.LoggedOut, count.Failures[0].What, count.Failures[0].Err)
+	}
+	s.say("%d requests of %d people, none failed; the slowest took %.1f s.", count.Requests, s.people, count.Slowest.Seconds())
+	return nil
+}
+
+// hire lets the crew work on production, and opens the browser there.
+func (s *story) hire(ctx context.Context) (err error) {
+	s.say("%d people begin to work in production: they place orders and ship them.", s.people)
+	if s.ledger, err = client.OpenLedger(filepath.Join(s.work, "orders.jsonl")); err != nil {
+		return err
+	}
+	s.crew = &client.Crew{
+		Site: s.production, Login: "clerk", Password: s.initial.Clerk, People: s.people, Pace: s.pace,
+		Goods: s.initial.Goods, Ledger: s.ledger, Tally: client.NewTally(), Prefix: "CREW",
+	}
+	if err := s.crew.Start(ctx); err != nil {
+		s.crew = nil
+		return err
+	}
+	if !s.browser {
+		return nil
+	}
+	clerk, err := s.production.Person("clerk", s.initial.Clerk, lastBucket, nil)
+	if err != nil {
+		return err
+	}
+	defer clerk.Close()
+	if err := clerk.Login(ctx); err != nil {
+		return err
+	}
+	var deliveries []int
+	err = clerk.Call(ctx, "stock.picking", "search", []any{[]any{[]any{"dock_id", "!=", false}, []any{"state", "=", "assigned"}}},
+		map[string]any{"limit": 1, "order": "id"}, &deliveries)
+	if err != nil {
+		return err
+	}
+	if len(deliveries) == 0 {
+		return errors.New("production has no open delivery with a dock for the browser to look at")
+	}
+	s.say("One of them keeps the form of a delivery open in a browser.")
+	s.watcher, err = watch(ctx, s.production, "clerk", s.initial.Clerk, deliveries[0], filepath.Join(s.work, "pictures"))
+	return err
+}
+
+// close sends everybody home and stops Waybill.
+func (s *story) close() error {
+	var errs []error
+	if s.watcher != nil {
+		s.watcher.stop()
+		s.watcher = nil
+	}
+	if s.crew != nil {
+		errs = append(errs, s.crew.Stop())
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.Close())
+		s.ledger = nil
+	}
+	if s.server != nil {
+		errs = append(errs, s.server.stop())
+		s.server = nil
+	}
+	return errors.Join(errs...)
+}
+
+// picture keeps what the browser shows; a picture that cannot be taken spoils nothing.
+func (s *story) picture(ctx context.Context, name string) {
+	if s.watcher == nil {
+		return
+	}
+	if err := s.watcher.browser.Picture(ctx, name); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+	}
+}

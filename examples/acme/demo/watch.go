@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/examples/acme/client"
+)
+
+// visit is one look at the form of a delivery in the browser.
+type visit struct {
+	at       time.Time
+	how      string // reloaded, revisited
+	form     client.Form
+	err      error
+	bySlot   bool // the form shows the field that r2 brings
+	byLoader bool // the form shows the field that r5 brings
+}
+
+// watcher is a person who keeps one tab open on the form of a delivery and looks again and again.
+// The tab's bucket is the last that goes to a new pool.
+type watcher struct {
+	browser *client.Browser
+	quit    chan struct{}
+	ended   sync.WaitGroup
+
+	mu     sync.Mutex
+	visits []visit
+}
+
+// lastBucket stays on the old pool for as long as there is one.
+const lastBucket = 99
+
+func watch(ctx context.Context, site client.Site, login, password string, delivery int, pictures string) (*watcher, error) {
+	browser, err := site.OpenBrowser(ctx, lastBucket, pictures)
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{browser: browser, quit: make(chan struct{})}
+	if err := browser.Login(ctx, login, password); err != nil {
+		browser.Close()
+		return nil, err
+	}
+	form, err := browser.OpenDelivery(ctx, delivery)
+	if err == nil && !form.Has("dock_id") {
+		err = fmt.Errorf("the form of delivery %d does not show its dock; it shows %v", delivery, form.Fields)
+	}
+	if err == nil {
+		err = browser.Picture(ctx, "r1-form")
+	}
+	if err != nil {
+		browser.Close()
+		return nil, err
+	}
+	w.ended.Go(func() { w.look(ctx) })
+	return w, nil
+}
+
+// look visits the form every few seconds: once within the running page, once by loading it anew.
+func (w *watcher) look(ctx context.Context) {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-w.quit:
+			return
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		v := visit{at: time.Now(), how: "reloaded"}
+		if n%3 == 0 {
+			v.how = "revisited"
+			v.form, v.err = w.browser.Revisit(ctx)
+		} else {
+			v.form, v.err = w.browser.Reload(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		v.bySlot, v.byLoader = v.form.Has("dock_slot"), v.form.Has("loading_class")
+		w.mu.Lock()
+		w.visits = append(w.visits, v)
+		w.mu.Unlock()
+		next.Reset(2 * time.Second)
+	}
+}
+
+// since returns the visits that began at or after a moment.
+func (w *watcher) since(moment time.Time) []visit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var later []visit
+	for _, v := range w.visits {
+		if !v.at.Before(moment) {
+			later = append(later, v)
+		}
+	}
+	return later
+}
+
+// until waits for a visit, begun at or after a moment, that shows what is looked for.
+func (w *watcher) until(ctx context.Context, moment time.Time, limit time.Duration, what string, shows func(visit) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, v := range w.since(moment) {
+			if v.err == nil && shows(v) {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the browser did not see %s within %s", what, limit)
+		case <-tick.C:
+		}
+	}
+}
+
+// faults are the visits that went wrong since a moment.
+func (w *watcher) faults(moment time.Time) error {
+	var errs []error
+	for _, v := range w.since(moment) {
+		if v.err != nil {
+			errs = append(errs, fmt.Errorf("%s, %s: %w", v.at.Format(time.TimeOnly), v.how, v.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *watcher) stop() {
+	close(w.quit)
+	w.ended.Wait()
+	w.browser.Close()
+}

@@ -1,0 +1,31 @@
+package acme_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/examples/acme"
+	"github.com/waybill-dev/waybill/internal/estate"
+)
+
+// TestEstate loads the example as a user's estate is loaded.
+func TestEstate(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, acme.WriteEstate(dir, nil))
+	loaded, err := estate.Load(t.Context(), dir)
+	require.NoError(t, err)
+	require.Equal(t, "acme", loaded.Product.Name)
+	require.Len(t, loaded.Environments, 2)
+	require.Empty(t, loaded.Environments[0].Rollout.Steps, "nobody works in test, so nothing is shifted by traffic")
+	require.Zero(t, loaded.Environments[0].Workers)
+	require.Equal(t, 2, loaded.Environments[1].Workers)
+	require.Len(t, loaded.Tenants, 2)
+	for _, name := range acme.Releases {
+		found, ok := loaded.Classification(name)
+		require.True(t, ok, name)
+		require.NotEmpty(t, found.Reason)
+	}
+	breaking, _ := loaded.Classification("r5")
+	require.Equal(t, estate.Breaking, breaking.Class)
+}
