@@ -1,9 +1,43 @@
 package checkpoint
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/database"
+)
+
+// Ref names one checkpoint in a store.
+type Ref struct {
+	Environment string
+	Tenant      string
+	ID          string
+}
+
+// String is environment/tenant/id, what ParseRef reads.
+func (r Ref) String() string { return r.Environment + "/" + r.Tenant + "/" + r.ID }
+
+// ParseRef reads environment/tenant/id.
+func ParseRef(text string) (Ref, error) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 {
+		return Ref{}, fmt.Errorf("checkpoint %q: expected environment/tenant/id", text)
+	}
+	r := Ref{parts[0], parts[1], parts[2]}
+	return r, r.check()
+}
+
+// Progress says how far a capture, a verification or a restore is.
+type Progress struct {
+	Stage string // dump, upload, filestore, manifest; read, files; download, restore, compare, analyze
+	Done  int64  // files, tables or objects of this stage
+	Total int64  // 0 where not known beforehand
+}
 
 // Subject is what a checkpoint is taken of.
 type Subject struct {
+	ID          string // of the checkpoint to make, see NewID; the same again continues after a kill. Empty: a new one
 	Environment string
 	Tenant      string
 	Database    string
@@ -31,10 +65,14 @@ type Manifest struct {
 	Config        Config           `json:"config"`
 	ServerVersion string           `json:"server_version"` // of PostgreSQL
 	LSN           string           `json:"lsn"`
-	Tables        map[string]int64 `json:"tables"`  // rows by table, in the dump's own snapshot
-	Dump          []Object         `json:"dump"`    // files of the directory-format dump
-	Files         []File           `json:"files"`   // filestore
-	Missing       []string         `json:"missing"` // store_fname values that the database names and the folder lacks
+	Tables        map[string]int64 `json:"tables"`            // rows by table, in the dump's own snapshot
+	Dump          []Object         `json:"dump"`              // files of the directory-format dump
+	Files         []File           `json:"files"`             // filestore
+	Missing       []string         `json:"missing"`           // store_fname values that the database names and the folder lacks
+	Damaged       []string         `json:"damaged,omitempty"` // store_fname values whose file is not what its name says; not copied
+	Locale        database.Locale  `json:"locale"`
+	Parameters    []Parameter      `json:"parameters,omitempty"` // ALTER DATABASE … SET, which a dump leaves out
+	Extensions    []string         `json:"extensions,omitempty"`
 }
 
 // Info is what a list shows.
@@ -50,6 +88,15 @@ type Info struct {
 	NewFiles      int       `json:"new_files"` // copied now
 	FileCount     int       `json:"file_count"`
 	Verified      time.Time `json:"verified,omitzero"`
+}
+
+// Ref names the checkpoint.
+func (i Info) Ref() Ref { return Ref{i.Environment, i.Tenant, i.ID} }
+
+// Parameter is one setting of a database.
+type Parameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Object is one stored file of the dump.
@@ -73,4 +120,24 @@ type Target struct {
 	Owner     string // role that shall own it; must exist
 	Filestore string // folder; files are only ever added
 	Jobs      int    // parallel pg_restore jobs; 0: number of cores
+}
+
+// Restored says what a restore did.
+type Restored struct {
+	Database   string
+	Tables     int           // compared with the manifest
+	Rows       int64         // in them
+	FilesAdded int           // to the filestore
+	FilesKept  int           // were there already
+	Conflicts  []string      // files that are there with another size; left as they are
+	Missing    []string      // files that the checkpoint itself lacks: Manifest.Missing and Damaged
+	Warnings   []string      // grants to roles that this server does not have, and the like
+	Duration   time.Duration // of the whole restore
+}
+
+// Policy says which checkpoints of a tenant to keep: those that either rule keeps, the newest one,
+// and the newest verified one, always.
+type Policy struct {
+	Last int // so many of the newest
+	Days int // all younger than so many days
 }
