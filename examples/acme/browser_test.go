@@ -18,7 +18,9 @@ func TestBrowser(t *testing.T) {
 	site, stop, err := p.serve(ctx, "r1", "browser", 0)
 	require.NoError(t, err)
 	defer stop()
-	browser, err := site.OpenBrowser(ctx, 99, t.TempDir())
+	site.Patience = 45 * time.Second
+	pictures := t.ArtifactDir()
+	browser, err := site.OpenBrowser(ctx, 99, pictures)
 	require.NoError(t, err)
 	defer browser.Close()
 	require.NoError(t, browser.Login(ctx, "clerk", clerkPassword))

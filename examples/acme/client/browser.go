@@ -198,7 +198,7 @@ func (f Form) Has(field string) bool {
 // OpenDelivery opens the form of a delivery (stock.picking) by its address.
 func (b *Browser) OpenDelivery(ctx context.Context, id int) (Form, error) {
 	return b.form(ctx, fmt.Sprintf("opening delivery %d", id),
-		chromedp.Navigate(fmt.Sprintf("%s/odoo/stock.picking/%d", b.site.origin(), id)))
+		chromedp.Navigate(fmt.Sprintf("%s/odoo/action-stock.action_picking_tree_all/%d", b.site.origin(), id)))
 }
 
 // Reload reloads the tab, which shows a form.
@@ -210,9 +210,9 @@ func (b *Browser) Reload(ctx context.Context) (Form, error) {
 // record again, and no script or view that it has loaded already.
 func (b *Browser) Revisit(ctx context.Context) (Form, error) {
 	return b.form(ctx, "leaving the form and coming back",
+		chromedp.Click(chromedp.CSS(`.o_back_button a, .breadcrumb-item a`)),
+		chromedp.WaitVisible(chromedp.CSS(`.o_list_view .o_data_row, .o_kanban_view .o_kanban_record:not(.o_kanban_ghost)`)),
 		chromedp.Evaluate[chromedp.Void](`history.back()`),
-		chromedp.WaitVisible(chromedp.CSS(`.o_list_view .o_data_row, .o_kanban_view .o_kanban_record, .o_action_manager .o_nocontent_help`)),
-		chromedp.Evaluate[chromedp.Void](`history.forward()`),
 	)
 }
 
