@@ -28,7 +28,7 @@ import (
 // These tests run the bridge in a real Odoo: containers of WAYBILL_TEST_BASE on the Docker Engine
 // at DOCKER_HOST, and a private PostgreSQL. They need root (for the unprivileged users).
 //
-//	WAYBILL_TEST_BASE=odoo-base:19 go test -tags odoo ./internal/bridge
+//	WAYBILL_TEST_BASE=odoo-base:19 go test -tags odoo -timeout 40m ./internal/bridge
 
 const (
 	pgBin    = "/usr/lib/postgresql/15/bin"
@@ -103,13 +103,13 @@ func (b *bundle) start() error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if err := b.exec(ctx, "postgres", "CREATE DATABASE "+template+" OWNER odoo TEMPLATE template0"); err != nil {
 		return err
 	}
 	job := b.job(template)
-	job.Create, job.Install = true, []string{"sale_stock", "purchase_stock", "delivery", "wbt_two"}
+	job.Promotion, job.Create, job.Install = "template", true, []string{"sale_stock", "purchase_stock", "delivery", "wbt_two"}
 	result, code, log := b.run(ctx, "v1", job)
 	if code != ExitCommitted {
 		return fmt.Errorf("the template was not made: exit %d, %s\n%s", code, result.Error, tail(log))
@@ -384,4 +384,8 @@ func eventually(t *testing.T, limit time.Duration, what string, check func() boo
 		case <-tick.C:
 		}
 	}
+}
+
+func (b *bundle) drop(database string) {
+	_ = b.exec(context.Background(), "postgres", fmt.Sprintf("DROP DATABASE IF EXISTS %q WITH (FORCE)", database))
 }

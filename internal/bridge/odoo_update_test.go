@@ -72,7 +72,9 @@ func TestUpdateLeavesNothing(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			db := b.database(t)
-			b.sql(t, db, "INSERT INTO res_partner (name, company_id, type, active) VALUES ('wbt victim', NULL, 'contact', true)")
+			b.sql(t, db, `CREATE TEMP TABLE victim AS SELECT * FROM res_partner WHERE id = 1;
+				UPDATE victim SET id = nextval('res_partner_id_seq'), name = 'wbt victim';
+				INSERT INTO res_partner SELECT * FROM victim`)
 			if c.script != "" {
 				b.set(t, db, "wbt.script", c.script)
 			}
@@ -104,7 +106,7 @@ func TestUpdateDeadline(t *testing.T) {
 			b.set(t, db, "wbt.script", hang)
 			before := b.digest(t, db)
 			job := b.update(db)
-			job.Deadline = float64(time.Now().Add(25 * time.Second).Unix())
+			job.Deadline = float64(time.Now().Add(45 * time.Second).Unix())
 			result := b.runs(t, "v2", job, ExitDeadline)
 			late := time.Since(time.Unix(int64(job.Deadline), 0))
 			assert.Equal(t, "rolled_back", result.Outcome)
@@ -233,7 +235,7 @@ func TestPlainUpdate(t *testing.T) {
 		b.set(t, db, "wbt.script", "query")
 		job := b.update(db)
 		job.Transaction = false
-		job.Deadline = float64(time.Now().Add(25 * time.Second).Unix())
+		job.Deadline = float64(time.Now().Add(45 * time.Second).Unix())
 		result := b.runs(t, "v2", job, ExitDeadline)
 		assert.Equal(t, "partial", result.Outcome)
 		assert.Contains(t, b.text(t, db, "SELECT value FROM ir_config_parameter WHERE key = $1", MarkerParameter), `"started"`)
