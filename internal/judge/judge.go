@@ -2,7 +2,9 @@
 // state; the caller says what was seen and asks again when there is more.
 //
 // Its tests may be looked at after every request: the chance that they ever call a release worse
-// that is not worse stays below Alpha, however often one looks and whenever one stops.
+// that is not worse stays below Alpha, however often one looks and whenever one stops. (Step's
+// absolute guard stands outside that bound; it adds nothing to speak of while less than a fifth of
+// the old pool's requests fail.)
 package judge
 
 import (
@@ -74,7 +76,7 @@ const Alpha = 0.01
 const (
 	guardFailures = 5
 	guardShare    = 0.5
-	guardOther    = 0.1 // the other pool fails at most this part
+	guardOther    = 0.1 // the other pool fails at most this part of at least guardFailures requests
 )
 
 // Step judges a traffic step.
@@ -83,7 +85,7 @@ const (
 // the stable pool reaches 1/Alpha and the excess seen is above Tolerance (a share, 0.01 = one in a
 // hundred); when the whole confidence sequence of the excess is above Tolerance; or at the absolute
 // guard. It passes when MinRequests are reached and none failed, or the whole confidence sequence is
-// below Tolerance. Anything else is inconclusive, at the deadline as before.
+// below Tolerance. Before the stable pool has had any request, only the guard can fail it. Anything else is inconclusive, at the deadline as before.
 func Step(in StepInput) Verdict {
 	tolerance := in.Tolerance
 	if !(tolerance >= 0) { // also when it is no number
@@ -123,11 +125,11 @@ func Step(in StepInput) Verdict {
 		return v
 	}
 	switch {
-	case in.Canary.Failed >= guardFailures && in.Canary.share() >= guardShare && (!compare || in.Stable.share() <= guardOther):
+	case in.Canary.Failed >= guardFailures && in.Canary.share() >= guardShare && (!compare || in.Stable.Requests >= guardFailures && in.Stable.share() <= guardOther):
 		return say(Fail, "it fails %s of what it gets", percent(in.Canary.share()))
 	case compare && v.EValue >= 1/Alpha && seen > tolerance:
 		return say(Fail, "worse than the old pool (e-value %.3g, %.0f is enough), by more than the tolerance of %s", v.EValue, 1/Alpha, percent(tolerance))
-	case v.Lower > tolerance:
+	case v.Lower > tolerance && (compare || in.Alone): // with nothing to compare yet, the fault may be elsewhere
 		return say(Fail, "the failure share is higher by at least %s, the tolerance is %s", percent(v.Lower), percent(tolerance))
 	case in.Canary.Requests == 0:
 		return say(Inconclusive, "nothing is known yet%s", deadline(in))
