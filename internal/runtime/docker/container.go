@@ -35,7 +35,6 @@ type process struct {
 	Mounts      []mount.Mount
 	Ports       network.PortMap
 	Alias       string
-	Restart     bool // until it is stopped on purpose
 	ReadOnly    bool // root file system
 	Pids        int64
 	Memory      int64
@@ -85,6 +84,9 @@ func (r *Runtime) ensure(ctx context.Context, p process) (container.InspectRespo
 			err = r.stopAndRemove(ctx, c.ID, name, stopTimeout)
 		case c.State.Restarting:
 			// It crashes again and again; what follows shall see a start of its own.
+			if err = r.restartPolicy(ctx, c, container.RestartPolicyDisabled); err != nil {
+				return c, err
+			}
 			zero := 0
 			_, err = r.api.ContainerRestart(ctx, c.ID, client.ContainerRestartOptions{Timeout: &zero})
 			err = r.fault(err, "restart container %s", name)
@@ -94,7 +96,9 @@ func (r *Runtime) ensure(ctx context.Context, p process) (container.InspectRespo
 		case c.State.Running:
 			return c, nil
 		default:
-			err = r.start(ctx, c.ID, name, p)
+			if err = r.restartPolicy(ctx, c, container.RestartPolicyDisabled); err == nil {
+				err = r.start(ctx, c.ID, name, p)
+			}
 		}
 		if err != nil && !errors.Is(err, errAgain) {
 			return c, err
@@ -106,6 +110,19 @@ func (r *Runtime) ensure(ctx context.Context, p process) (container.InspectRespo
 		}
 	}
 	return container.InspectResponse{}, fmt.Errorf("start container %s: it does not stay as it was made; somebody else stops or removes it", name)
+}
+
+// restartPolicy sets whether the engine starts the container again. It does so only once a process
+// was seen to work: one that ends before that shall stay, with its exit code.
+func (r *Runtime) restartPolicy(ctx context.Context, c container.InspectResponse, mode container.RestartPolicyMode) error {
+	if c.HostConfig != nil && c.HostConfig.RestartPolicy.Name == mode {
+		return nil
+	}
+	_, err := r.api.ContainerUpdate(ctx, c.ID, client.ContainerUpdateOptions{RestartPolicy: &container.RestartPolicy{Name: mode}})
+	if cerrdefs.IsNotFound(err) || err != nil && strings.Contains(err.Error(), "marked for removal") {
+		return errAgain
+	}
+	return r.fault(err, "set the restart policy of container %s", strings.TrimPrefix(c.Name, "/"))
 }
 
 // errAgain says that another call changed the container meanwhile: look again.
@@ -133,10 +150,6 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 	for port := range p.Ports {
 		exposed[port] = struct{}{}
 	}
-	restart := container.RestartPolicy{Name: container.RestartPolicyDisabled}
-	if p.Restart {
-		restart.Name = container.RestartPolicyUnlessStopped
-	}
 	seconds, yes := int(stopTimeout.Seconds()), true
 	res, err := r.api.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Name: name,
@@ -149,8 +162,9 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 		},
 		HostConfig: &container.HostConfig{
 			NetworkMode: container.NetworkMode(r.networkName(p.Environment, p.Group)),
-			Mounts:      p.Mounts, PortBindings: p.Ports, RestartPolicy: restart,
-			Init: &yes, ReadonlyRootfs: p.ReadOnly,
+			Mounts:      p.Mounts, PortBindings: p.Ports,
+			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled}, // until it is seen to work
+			Init:          &yes, ReadonlyRootfs: p.ReadOnly,
 			CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 			Tmpfs:     map[string]string{"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},
 			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "20m", "max-file": "3"}},

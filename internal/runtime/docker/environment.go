@@ -69,7 +69,6 @@ func (r *Runtime) router(ctx context.Context, env runtime.Environment) (process,
 		Env:      []string{"HOME=" + routerRun},
 		Mounts:   []mount.Mount{bind(r.routerDir(env.Name), routerRun, false)},
 		Ports:    network.PortMap{network.MustParsePort(fmt.Sprintf("%d/tcp", routerPort)): {at}},
-		Restart:  true,
 		ReadOnly: true, AnyImage: true,
 		Pids: 1024, User: r.user(),
 	}

@@ -121,9 +121,9 @@ func (r *Runtime) poolProcess(pool runtime.Pool, role string) process {
 			labelPool: pool.Name, labelRole: role, labelWorkers: strconv.Itoa(pool.Workers),
 		},
 		Image: pool.Image, Command: command, Env: odooEnv(role),
-		Mounts:  r.odooMounts(r.poolDir(pool.Environment, pool.Name), pool.Environment, pool.Group),
-		Alias:   alias(pool.Name, role),
-		Restart: true, Pids: 2048, Memory: pool.Memory, User: r.user(),
+		Mounts: r.odooMounts(r.poolDir(pool.Environment, pool.Name), pool.Environment, pool.Group),
+		Alias:  alias(pool.Name, role),
+		Pids:   2048, Memory: pool.Memory, User: r.user(),
 	}
 }
 

@@ -34,7 +34,7 @@ var probeClient = &http.Client{
 // probe says why a running container does not accept connections yet; nil: it does.
 type probe func(ctx context.Context, c container.InspectResponse) error
 
-// await returns the container once the probe is content. A container that ends or starts again
+// await returns the container once the probe is content; from then on the engine keeps it up. A container that ends or starts again
 // meanwhile is an error with its exit code and last words.
 func (r *Runtime) await(ctx context.Context, name string, ready probe) (container.InspectResponse, error) {
 	delay := backoff{first: 50 * time.Millisecond, most: 500 * time.Millisecond}
@@ -54,7 +54,9 @@ func (r *Runtime) await(ctx context.Context, name string, ready probe) (containe
 			return c, r.crashed(ctx, name, c)
 		}
 		if last = ready(ctx, c); last == nil {
-			return c, nil
+			if last = r.restartPolicy(ctx, c, container.RestartPolicyUnlessStopped); !errors.Is(last, errAgain) {
+				return c, last
+			}
 		}
 		if err := wait(ctx, delay.next()); err != nil {
 			return c, r.unready(ctx, name, last, err)
@@ -89,6 +91,9 @@ func ending(s *container.State) string {
 	}
 	if s.Error != "" {
 		out += " (" + s.Error + ")"
+	}
+	if s.Running {
+		return "ended and was started again" // its exit code is not kept
 	}
 	return out
 }
