@@ -12,7 +12,7 @@ import (
 // TestEstate loads the example as a user's estate is loaded.
 func TestEstate(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, acme.WriteEstate(dir, nil))
+	require.NoError(t, acme.WriteEstate(dir, "", "127.0.0.1:28069"))
 	loaded, err := estate.Load(t.Context(), dir)
 	require.NoError(t, err)
 	require.Equal(t, "acme", loaded.Product.Name)
@@ -20,6 +20,8 @@ func TestEstate(t *testing.T) {
 	require.Empty(t, loaded.Environments[0].Rollout.Steps, "nobody works in test, so nothing is shifted by traffic")
 	require.Zero(t, loaded.Environments[0].Workers)
 	require.Equal(t, 2, loaded.Environments[1].Workers)
+	require.Equal(t, acme.TestAddress, loaded.Environments[0].Runtime.Docker.HTTP)
+	require.Equal(t, "127.0.0.1:28069", loaded.Environments[1].Runtime.Docker.HTTP)
 	require.Len(t, loaded.Tenants, 2)
 	for _, name := range acme.Releases {
 		found, ok := loaded.Classification(name)

@@ -84,23 +84,38 @@ func WriteRelease(dir, release string) error {
 	return overlay(releases, "releases/"+release, dir)
 }
 
-// WriteEstate writes the estate into dir. What edit returns for a file's name and content is
-// written in its place; nil leaves the files as they are.
-func WriteEstate(dir string, edit func(name string, content []byte) []byte) error {
-	if err := overlay(estate, "estate", dir); err != nil || edit == nil {
+// Where the routers of the estate's environments listen.
+const (
+	TestAddress       = "127.0.0.1:18070"
+	ProductionAddress = "127.0.0.1:18069"
+)
+
+// WriteEstate writes the estate into dir, with other addresses (host:port) for the routers where
+// these are taken; empty leaves the estate's own.
+func WriteEstate(dir, testAddress, productionAddress string) error {
+	if err := overlay(estate, "estate", dir); err != nil {
 		return err
 	}
-	return fs.WalkDir(estate, "estate", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+	for _, change := range [][3]string{
+		{"test.yaml", TestAddress, testAddress}, {"production.yaml", ProductionAddress, productionAddress},
+	} {
+		if change[2] == "" || change[2] == change[1] {
+			continue
 		}
-		content, err := estate.ReadFile(name)
+		file := filepath.Join(dir, change[0])
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		name = strings.TrimPrefix(name, "estate/")
-		return os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), edit(name, content), 0o644)
-	})
+		if bytes.Count(content, []byte(change[1])) != 1 {
+			return fmt.Errorf("estate file %s does not name %s once", change[0], change[1])
+		}
+		content = bytes.Replace(content, []byte(change[1]), []byte(change[2]), 1)
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fingerprint is a hash over the files of a release and of those before it: what is cached for

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
@@ -37,12 +38,19 @@ func cacheKey(base string) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "1\n%s\n", key)
-	if base != "" {
-		index, err := os.ReadFile(filepath.Join(base, "index.json")) // holds the manifest's digest
+	switch kind, path, _ := strings.Cut(base, ":"); kind {
+	case "oci":
+		index, err := os.ReadFile(filepath.Join(path, "index.json")) // holds the manifest's digest
 		if err != nil {
 			return "", fmt.Errorf("base image %s is no OCI layout: %w", base, err)
 		}
 		sum.Write(index)
+	case "rootfs":
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", fmt.Errorf("base image: %w", err)
+		}
+		fmt.Fprintln(sum, info.Size(), info.ModTime().UnixNano())
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
 }

@@ -12,8 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/waybill-dev/waybill/examples/acme"
 )
 
 // options are what the command line says.
@@ -21,9 +24,10 @@ type options struct {
 	binary   string        // waybill
 	data     string        // Waybill's data folder
 	work     string        // source, estate, order ledger, pictures
-	base     string        // OCI layout folder of the base image; empty: it is in the registry already
+	base     string        // oci:FOLDER or rootfs:FILE of the base image; empty: it is in the registry already
 	cache    string        // where the initial databases are kept between runs; empty: nowhere
 	listen   string        // of Waybill
+	http     [2]string     // host:port of test's and production's routers
 	people   int           // of the crew
 	pace     time.Duration // from one order of a person to the next
 	browser  bool
@@ -35,9 +39,11 @@ func main() {
 	flag.StringVar(&o.binary, "waybill", "waybill", "the waybill binary")
 	flag.StringVar(&o.data, "data", "", "data folder of Waybill; must be fresh")
 	flag.StringVar(&o.work, "work", "", "folder for source, estate, order ledger and pictures; must be fresh")
-	flag.StringVar(&o.base, "base", "", "OCI layout folder of the Odoo base image, imported as odoo:19.0")
+	flag.StringVar(&o.base, "base", "", "the Odoo base image, oci:FOLDER or rootfs:FILE, imported as odoo:19.0")
 	flag.StringVar(&o.cache, "cache", "", "folder that keeps the initial database between runs")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:17480", "host:port that Waybill listens on")
+	flag.StringVar(&o.http[0], "test-http", acme.TestAddress, "host:port of test's router")
+	flag.StringVar(&o.http[1], "production-http", acme.ProductionAddress, "host:port of production's router")
 	flag.IntVar(&o.people, "people", 20, "how many people work in the warehouse")
 	flag.DurationVar(&o.pace, "pace", 20*time.Second, "from one order of a person to the next")
 	flag.BoolVar(&o.browser, "browser", true, "keep a Chromium open on production")
@@ -64,7 +70,7 @@ func main() {
 
 // absolute makes every folder independent of where a command runs.
 func absolute(o *options) error {
-	for _, path := range []*string{&o.data, &o.work, &o.base, &o.cache} {
+	for _, path := range []*string{&o.data, &o.work, &o.cache} {
 		if *path == "" {
 			continue
 		}
@@ -73,6 +79,15 @@ func absolute(o *options) error {
 			return err
 		}
 		*path = full
+	}
+	if kind, path, ok := strings.Cut(o.base, ":"); ok && (kind == "oci" || kind == "rootfs") {
+		full, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		o.base = kind + ":" + full
+	} else if o.base != "" {
+		return fmt.Errorf("-base %s: expected oci:FOLDER or rootfs:FILE", o.base)
 	}
 	for _, folder := range []string{o.data, o.work} {
 		if entries, err := os.ReadDir(folder); err == nil && len(entries) > 0 {

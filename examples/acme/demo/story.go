@@ -52,7 +52,7 @@ func (s *story) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("Its operators have an estate: a test and a production, one warehouse in each.")
-	if err := acme.WriteEstate(s.estate(), nil); err != nil {
+	if err := acme.WriteEstate(s.estate(), s.http[0], s.http[1]); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -72,10 +72,10 @@ func (s *story) open(ctx context.Context) (err error) {
 	if s.server, err = s.cli.up(ctx, s.estate(), s.listen, filepath.Join(s.work, "waybill.log")); err != nil {
 		return err
 	}
-	s.test = client.Site{Address: "127.0.0.1:18070", Host: "test.acme.example", Database: "acme_test"}
-	s.production = client.Site{Address: "127.0.0.1:18069", Host: "erp.acme.example", Database: "acme_production"}
+	s.test = client.Site{Address: s.http[0], Host: "test.acme.example", Database: "acme_test"}
+	s.production = client.Site{Address: s.http[1], Host: "erp.acme.example", Database: "acme_production"}
 	if s.base != "" {
-		return s.mustRun(ctx, "base", "import", "--name", "odoo:19.0", "oci:"+s.base)
+		return s.mustRun(ctx, "base", "import", "--name", "odoo:19.0", s.base)
 	}
 	return nil
 }
