@@ -68,7 +68,7 @@ func (b *bundle) pool(t *testing.T, addons, role string, config PoolConfig, more
 	p.addr = net.JoinHostPort(strings.TrimSpace(string(ip)), port)
 	p.client = NewClient("http://"+p.addr, testKey)
 	t.Cleanup(p.client.Close)
-	eventually(t, time.Minute, "the pool accepts connections", func() bool {
+	eventually(t, 3*time.Minute, "the pool accepts connections", func() bool {
 		conn, err := net.DialTimeout("tcp", p.addr, time.Second)
 		if err == nil {
 			_ = conn.Close()
@@ -103,7 +103,7 @@ func (p *pool) configure(t *testing.T, config PoolConfig) {
 
 func (p *pool) ready(t *testing.T, database string) Readiness {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	answer, err := p.client.Ready(ctx, database)
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func (p *pool) ready(t *testing.T, database string) Readiness {
 
 func (p *pool) flows(t *testing.T, database string, names ...string) map[string]Flow {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	answer, err := p.client.Flows(ctx, FlowsRequest{Database: database, Flows: names})
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func (p *pool) do(t *testing.T, method, host, path, session string, body any, he
 		require.NoError(t, err)
 		reader = bytes.NewReader(raw)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+p.addr+path, reader)
 	require.NoError(t, err)

@@ -160,7 +160,7 @@ func TestTenantsWebsocket(t *testing.T) {
 	db := b.database(t)
 	p := b.pool(t, "v1", "websocket", PoolConfig{Generation: 1, Tenants: []PoolTenant{tenant(db, "a.example")}})
 	dial := func(host string) (*websocket.Conn, int) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		conn, response, err := websocket.Dial(ctx, "ws://"+p.addr+"/websocket?version=19.0-2", &websocket.DialOptions{
 			Host: host, HTTPHeader: http.Header{"Origin": {"http://" + host}},
@@ -210,7 +210,7 @@ func TestCron(t *testing.T) {
 	p := b.pool(t, "v1", "cron", PoolConfig{Generation: 1, Tenants: []PoolTenant{no, yes}}, "--max-cron-threads=1")
 	// The allowed one is named last: once it has run, the others were passed over.
 	wait := func(last string) {
-		eventually(t, time.Minute, "the job of "+last+" ran", func() bool {
+		eventually(t, 3*time.Minute, "the job of "+last+" ran", func() bool {
 			for _, database := range []string{unlisted, denied, allowed} {
 				if database != last {
 					b.sql(t, "postgres", fmt.Sprintf("NOTIFY cron_trigger, '%s'", database))

@@ -157,7 +157,7 @@ func TestUpdateHoldsItsLock(t *testing.T) {
 		result, code, log := b.run(t.Context(), "v2", b.update(db))
 		first <- outcome{result, code, log}
 	}()
-	eventually(t, time.Minute, "the first update waits in its script", func() bool {
+	eventually(t, 3*time.Minute, "the first update waits in its script", func() bool {
 		return b.text(t, db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted") == "1"
 	})
 	b.runs(t, "v2", b.update(db), ExitBusy)
@@ -181,7 +181,7 @@ func TestUpdateConflict(t *testing.T) {
 		_, c, _ := b.run(t.Context(), "v2", b.update(db))
 		code <- c
 	}()
-	eventually(t, time.Minute, "the update waits in its script", func() bool {
+	eventually(t, 3*time.Minute, "the update waits in its script", func() bool {
 		return b.text(t, db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted") == "1"
 	})
 	// Unheld traffic changes what the update will write at its end.
@@ -206,6 +206,22 @@ func TestUpdateRefusesWrongDatabase(t *testing.T) {
 		b.runs(t, "v2", b.update("wbt_empty"), ExitNotAnOdooBase)
 		assert.Equal(t, "0", b.text(t, "wbt_empty", "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"))
 	})
+}
+
+func TestUpdateCreates(t *testing.T) {
+	b := setup(t)
+	b.sql(t, "postgres", "CREATE DATABASE wbt_created OWNER odoo TEMPLATE template0")
+	t.Cleanup(func() { b.drop("wbt_created") })
+	job := b.job("wbt_created")
+	job.Create, job.Install = true, []string{"web"}
+	result := b.runs(t, "v1", job, ExitCommitted)
+	assert.Positive(t, result.DeferredCommits)
+	assert.Equal(t, "installed", b.text(t, "wbt_created", "SELECT state FROM ir_module_module WHERE name = 'web'"))
+	assert.Equal(t, "0", b.text(t, "wbt_created", "SELECT count(*) FROM ir_module_module WHERE demo"))
+	require.Len(t, result.Flows, 4)
+	for _, flow := range result.Flows {
+		assert.Equal(t, FlowNotApplicable, flow.Outcome, flow.Name)
+	}
 }
 
 func TestPlainUpdate(t *testing.T) {
