@@ -213,9 +213,13 @@ func (s *Store) upload(ctx context.Context, ref Ref, dir string, m *Manifest, pr
 				return err
 			}
 			defer f.Close()
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
 			key := ref.dumpKey(e.Name())
 			hash := blake3.New()
-			plain, stored, err := s.put(ctx, key, io.TeeReader(f, hash))
+			plain, stored, err := s.put(ctx, key, io.TeeReader(f, hash), info.Size())
 			if err != nil {
 				return err
 			}

@@ -116,7 +116,9 @@ func TestRoundTrip(t *testing.T) {
 	require.Zero(t, again.FilesAdded)
 	_, err = away.Restore(ctx, m.Ref(), to, nil)
 	require.ErrorIs(t, err, database.ErrExists, "another checkpoint is not written over it")
-	_, err = away.Restore(ctx, m.Ref(), b.target(b.db), nil)
+	onto := to
+	onto.Database = b.db
+	_, err = away.Restore(ctx, m.Ref(), onto, nil)
 	require.ErrorIs(t, err, database.ErrExists, "nor over the live database")
 	require.NoError(t, b.server.Swap(ctx, b.db, to.Database, "cp_roundtrip_kept"))
 	require.NoError(t, b.server.Swap(ctx, b.db, "cp_roundtrip_kept", to.Database))
@@ -258,6 +260,18 @@ func TestCaptureWhileWritten(t *testing.T) {
 	require.Greater(t, total, m.Tables["public.a"], "the writer went on while it was captured")
 	_, err := b.store.Restore(ctx, m.Ref(), b.target("cp_written_new"), nil) // compares the counts
 	require.NoError(t, err)
+}
+
+func TestRestoreWhereTheLocaleIsMissing(t *testing.T) {
+	b, ctx := setup(t), t.Context()
+	m := b.capture("")
+	m.Locale.Ctype = "xx_XX.UTF-8"
+	_, err := b.store.putJSON(ctx, m.Ref().manifestKey(), m)
+	require.NoError(t, err)
+	r, err := b.store.Restore(ctx, m.Ref(), b.target("cp_locale_new"), nil)
+	require.NoError(t, err)
+	require.Len(t, r.Warnings, 1)
+	require.Contains(t, r.Warnings[0], "xx_XX")
 }
 
 // A manifest that does not fit its dump: the restore notices, and leaves nothing.

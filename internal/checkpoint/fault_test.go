@@ -171,7 +171,7 @@ func used(t *testing.T, dir string) uint64 {
 }
 
 func TestFullDisk(t *testing.T) {
-	t.Run("temporary folder, seen beforehand", func(t *testing.T) {
+	t.Run("temp beforehand", func(t *testing.T) {
 		b := setup(t)
 		b.store.TempDir = tiny(t, 1<<20)
 		_, err := b.store.Capture(t.Context(), b.subject(""), nil)
@@ -179,7 +179,7 @@ func TestFullDisk(t *testing.T) {
 		require.ErrorContains(t, err, "takes about")
 		require.Empty(t, b.objects())
 	})
-	t.Run("temporary folder, seen too late", func(t *testing.T) {
+	t.Run("temp too late", func(t *testing.T) {
 		b := setup(t)
 		// What TOAST compresses to nothing grows in a dump.
 		b.exec(b.db, "CREATE TABLE grows AS SELECT repeat('x', 1000000) AS t FROM generate_series(1, 30)")
@@ -271,8 +271,6 @@ func TestS3(t *testing.T) {
 	require.NoError(t, backend.CreateBucket("waybill"))
 	server := httptest.NewServer(gofakes3.New(backend).Server())
 	defer server.Close()
-	t.Setenv("AWS_ACCESS_KEY_ID", "test")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	s, err := Open(ctx, "s3://waybill?region=us-east-1&use_path_style=true&endpoint="+server.URL, b.store.Recipients, b.store.Identities)
 	require.NoError(t, err)
 	defer s.Close()

@@ -135,7 +135,7 @@ func (s *Store) copyFile(ctx context.Context, ref Ref, folder, name string, have
 	if have {
 		return info.Size(), 0, nil
 	}
-	return s.put(ctx, ref.fileKey(name), &namedReader{r: f, name: name})
+	return s.put(ctx, ref.fileKey(name), &namedReader{r: f, name: name}, info.Size())
 }
 
 // namedReader fails at the end when the content is not what the name says, so that what is being

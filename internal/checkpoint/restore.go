@@ -68,7 +68,12 @@ func (s *Store) restore(ctx context.Context, ref Ref, to Target, progress func(P
 		if err := s.download(ctx, m, dump, progress); err != nil {
 			return nil, err
 		}
-		if err := server.CreateLike(ctx, to.Database, to.Owner, m.Locale); err != nil {
+		err = server.CreateLike(ctx, to.Database, to.Owner, m.Locale)
+		if errors.Is(err, database.ErrLocale) { // another machine: better sorted differently than not at all
+			out.Warnings = append(out.Warnings, fmt.Sprintf("this server lacks the locale %s/%s of the captured database; its own is used", m.Locale.Collate, m.Locale.Ctype))
+			err = server.Create(ctx, to.Database, to.Owner)
+		}
+		if err != nil {
 			return nil, err
 		}
 		defer func() {

@@ -52,10 +52,15 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // put seals what src gives into an object, which appears whole or not at all. It returns the sizes before and after.
-func (s *Store) put(ctx context.Context, key string, src io.Reader) (plain, stored int64, err error) {
+// size is what src is expected to give.
+func (s *Store) put(ctx context.Context, key string, src io.Reader, size int64) (plain, stored int64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := s.Bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/octet-stream", MaxConcurrency: 1})
+	opts := blob.WriterOptions{ContentType: "application/octet-stream", MaxConcurrency: 1}
+	if size > 4<<30 {
+		opts.BufferSize = 128 << 20 // S3 takes at most ten thousand parts of one object
+	}
+	w, err := s.Bucket.NewWriter(ctx, key, &opts)
 	if err != nil {
 		return 0, 0, writeError(key, err)
 	}
@@ -138,7 +143,10 @@ func (s *Store) get(ctx context.Context, key string, use func(io.Reader) error) 
 		return broken(err)
 	}
 	z := decoders.Get().(*zstd.Decoder)
-	defer decoders.Put(z)
+	defer func() {
+		_ = z.Reset(nil) // let go of the stream
+		decoders.Put(z)
+	}()
 	if err := z.Reset(open); err != nil {
 		return broken(err)
 	}
@@ -161,7 +169,7 @@ func (s *Store) putJSON(ctx context.Context, key string, v any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, n, err := s.put(ctx, key, bytes.NewReader(raw))
+	_, n, err := s.put(ctx, key, bytes.NewReader(raw), int64(len(raw)))
 	return n, err
 }
 

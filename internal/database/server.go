@@ -23,6 +23,7 @@ var (
 	ErrNotFound = errors.New("does not exist")
 	ErrExists   = errors.New("exists already")
 	ErrName     = errors.New("invalid name")
+	ErrLocale   = errors.New("the server lacks the locale")
 )
 
 // Server is a PostgreSQL server seen as its administrator. It is safe for concurrent use.
@@ -81,7 +82,7 @@ type Locale struct {
 	Ctype   string `json:"ctype,omitempty"`
 }
 
-// CreateLike is Create with a given locale, which the server must have.
+// CreateLike is Create with a given locale; ErrLocale where the server lacks it.
 func (s *Server) CreateLike(ctx context.Context, db, owner string, l Locale) error {
 	if err := errors.Join(checkDatabase(db), checkRole(owner)); err != nil {
 		return err
@@ -94,9 +95,9 @@ func (s *Server) CreateLike(ctx context.Context, db, owner string, l Locale) err
 		sql += " LC_CTYPE " + literal(l.Ctype)
 	}
 	_, err := s.pool.Exec(ctx, sql)
-	switch state(err) {
-	case "":
-	case "42P04": // exists
+	switch {
+	case err == nil:
+	case state(err) == "42P04": // exists
 		var has string
 		if err := s.pool.QueryRow(ctx, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", db).Scan(&has); err != nil {
 			return fmt.Errorf("create database %q: %w", db, err)
@@ -105,9 +106,9 @@ func (s *Server) CreateLike(ctx context.Context, db, owner string, l Locale) err
 			return fmt.Errorf("create database %q for %q: it %w and belongs to %q: choose another name", db, owner, ErrExists, has)
 		}
 	default:
-		return fmt.Errorf("create database %q: %w", db, err)
-	}
-	if err != nil && state(err) == "" {
+		if strings.Contains(err.Error(), "locale name") {
+			err = fmt.Errorf("%w %s/%s: %w", ErrLocale, l.Collate, l.Ctype, err)
+		}
 		return fmt.Errorf("create database %q: %w", db, err)
 	}
 	_, err = s.pool.Exec(ctx, fmt.Sprintf("REVOKE CONNECT ON DATABASE %s FROM PUBLIC, %s", quote(db), quote(owner)))
