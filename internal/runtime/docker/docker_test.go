@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +47,33 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestPoolIsBounded looks at what the engine made of a pool: limits survive the later change of its
+// restart policy, and its log cannot fill the disk.
+func TestPoolIsBounded(t *testing.T) {
+	requireEngine(t)
+	image := newRegistry(t).push(t, "standin", runtimetest.StandIn(t))
+	r := setup(t, image).runtime
+	t.Cleanup(func() { require.NoError(t, r.RemoveEnvironment(context.WithoutCancel(t.Context()), "e")) })
+	_, err := r.EnsurePool(t.Context(), runtime.Pool{
+		Environment: "e", Name: "p", Image: image, Memory: 256 << 20, Files: runtime.Files{"odoo.conf": nil},
+	})
+	require.NoError(t, err)
+	for _, role := range rolesOf(0) {
+		c, found, err := r.inspect(t.Context(), r.name("e", poolContainer("p", role)))
+		require.NoError(t, err)
+		require.True(t, found)
+		h := c.HostConfig
+		require.Equal(t, container.RestartPolicyUnlessStopped, h.RestartPolicy.Name)
+		require.EqualValues(t, 256<<20, h.Memory)
+		require.EqualValues(t, 256<<20, h.MemorySwap)
+		require.NotNil(t, h.PidsLimit)
+		require.EqualValues(t, 2048, *h.PidsLimit)
+		require.Equal(t, "json-file", h.LogConfig.Type)
+		require.NotEmpty(t, h.LogConfig.Config["max-size"])
+		require.Equal(t, "12345:12346", c.Config.User)
+	}
 }
 
 // requireEngine fails, with what to do, where no Docker Engine answers.

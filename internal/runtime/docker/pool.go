@@ -49,8 +49,14 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 		return err
 	}
 	roles := rolesOf(pool.Workers)
-	if err := r.dropOtherRoles(ctx, pool, roles); err != nil {
+	present, err := r.dropOtherRoles(ctx, pool, roles)
+	if err != nil {
 		return err
+	}
+	if present < len(roles) { // once, and not by each process that is to be made
+		if _, err := r.ensureImage(ctx, pool.Image); err != nil {
+			return err
+		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, role := range roles {
@@ -97,14 +103,20 @@ func (r *Runtime) awaitPool(ctx context.Context, environment, pool string, roles
 	return err
 }
 
-// dropOtherRoles removes a process that the pool had with another number of workers.
-func (r *Runtime) dropOtherRoles(ctx context.Context, pool runtime.Pool, roles []string) error {
+// dropOtherRoles removes a process that the pool had with another number of workers, and says how
+// many of the others are there.
+func (r *Runtime) dropOtherRoles(ctx context.Context, pool runtime.Pool, roles []string) (present int, err error) {
 	all, err := r.list(ctx, labels{labelEnvironment: pool.Environment, labelPool: pool.Name})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	other := slices.DeleteFunc(all, func(c container.Summary) bool { return slices.Contains(roles, c.Labels[labelRole]) })
-	return r.stopAll(ctx, other, stopTimeout)
+	var other []container.Summary
+	for _, c := range all {
+		if !slices.Contains(roles, c.Labels[labelRole]) {
+			other = append(other, c)
+		}
+	}
+	return len(all) - len(other), r.stopAll(ctx, other, stopTimeout)
 }
 
 // poolProcess is what one container of a pool is made from.
