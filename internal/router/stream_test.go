@@ -231,3 +231,35 @@ func TestPoolThatIsNotThere(t *testing.T) {
 	r.apply(Tenant{Stable: upstream(t, "new", hello)})
 	require.Equal(t, "new", (<-answers).pool)
 }
+
+// A pool that stops closes kept connections, which shows only when the next request is on its way.
+// What cannot be repeated must not be sent on one.
+func TestPostsGoOverFreshConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				in := bufio.NewReader(conn)
+				if q, err := http.ReadRequest(in); err == nil {
+					_, _ = io.Copy(io.Discard, q.Body)
+					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					_, _ = http.ReadRequest(in) // a second one, and not a word to it
+				}
+			}()
+		}
+	}()
+	r := newRig(t)
+	r.apply(Tenant{Stable: Upstream{Pool: "old", Web: l.Addr().String()}})
+	for range 5 {
+		require.Equal(t, "ok", r.get("/").body)
+		require.Equal(t, "ok", r.do(http.MethodPost, "/", "order").body)
+	}
+	require.Zero(t, r.pool("old").Failed)
+}
