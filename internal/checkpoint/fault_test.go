@@ -264,6 +264,28 @@ func TestOneCaptureAtATime(t *testing.T) {
 	require.NoError(t, <-first)
 }
 
+func TestOneRestoreAtATime(t *testing.T) {
+	b := setup(t)
+	m, other := b.capture(""), b.capture("")
+	to := b.target("cp_onerestore_new")
+	started, finish := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		_, err := b.store.Restore(t.Context(), m.Ref(), to, func(p Progress) {
+			if p.Stage == "restore" {
+				close(started)
+				<-finish
+			}
+		})
+		first <- err
+	}()
+	<-started
+	_, err := b.store.Restore(t.Context(), other.Ref(), to, nil)
+	require.ErrorIs(t, err, ErrBusy)
+	close(finish)
+	require.NoError(t, <-first)
+}
+
 // The same over the S3 protocol.
 func TestS3(t *testing.T) {
 	b, ctx := setup(t), t.Context()

@@ -48,7 +48,7 @@ func (s *Store) restore(ctx context.Context, ref Ref, to Target, progress func(P
 	if err != nil {
 		return nil, err
 	}
-	work, release, err := s.workFolder("restore", ref)
+	work, release, err := s.workFolder("restore-"+to.Database, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,11 @@ func (s *Store) restore(ctx context.Context, ref Ref, to Target, progress func(P
 		return nil, err
 	}
 	defer server.Close()
+	unlock, err := lockTarget(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	done, err := prepare(ctx, server, to, ref)
 	if err != nil {
 		return nil, err
@@ -107,6 +112,41 @@ func (s *Store) restore(ctx context.Context, ref Ref, to Target, progress func(P
 	}
 	out.Duration = time.Since(begun)
 	return out, nil
+}
+
+// lockTarget keeps a second restore, from whatever machine, away from the same database: it would take the
+// first one's for a leftover. The lock goes with its session, and so with us.
+func lockTarget(ctx context.Context, to Target) (unlock func(), err error) {
+	cfg, err := pgx.ParseConfig(to.AdminURL)
+	if err != nil {
+		return nil, errors.New("the administrator's URL of the database server is not valid")
+	}
+	conn, err := connect(ctx, to.AdminURL, cfg.Database)
+	if err != nil {
+		return nil, err
+	}
+	unlock = func() { _ = conn.Close(context.WithoutCancel(ctx)) }
+	for deadline := time.Now().Add(5 * time.Second); ; { // the session of a killed one ends within moments
+		var ok bool
+		err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(22338, hashtext('restore ' || $1))", to.Database).Scan(&ok)
+		if err == nil && ok {
+			return unlock, nil
+		}
+		if err == nil && time.Now().After(deadline) {
+			err = fmt.Errorf("another restore into it is %w", ErrBusy)
+		}
+		if err == nil {
+			select {
+			case <-ctx.Done():
+				err = context.Cause(ctx)
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+	}
 }
 
 // prepare decides what a database of the target's name is. done: this very restore, completed.
