@@ -128,6 +128,6 @@ def _flows(body):
     with tenancy.serving(_listed(database)), _one_flow:
         threading.current_thread().dbname = database
         try:
-            return "200 OK", {"flows": flows.run(compat.registry(database), names)}
+            return {"flows": flows.run(compat.registry(database), names)}
         finally:
             del threading.current_thread().dbname
