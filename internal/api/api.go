@@ -88,14 +88,15 @@ func problem(err error) error {
 	case errors.Is(err, promotion.ErrBadRequest), len(estate.Problems(err)) > 0:
 		return huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), promotion.ErrBadRequest.Error()+": "))
 	case errors.Is(err, store.ErrNotFound):
-		return huma.Error404NotFound("there is no such thing")
+		return huma.Error404NotFound("nothing is known under this name or ID")
 	case errors.Is(err, store.ErrTenantBusy):
 		return huma.Error409Conflict(err.Error())
 	}
 	return huma.Error500InternalServerError(err.Error())
 }
 
-type idInput struct {
+// IDInput is the path parameter of whatever is named by one.
+type IDInput struct {
 	ID string `path:"id"`
 }
 
@@ -117,7 +118,7 @@ func (b Backend) routes(api huma.API) {
 		releases, err := b.Store.Releases(ctx, in.Limit)
 		return reply(summaries(releases), err)
 	})
-	huma.Get(api, "/api/v1/releases/{id}", func(ctx context.Context, in *idInput) (*body[release.Release], error) {
+	huma.Get(api, "/api/v1/releases/{id}", func(ctx context.Context, in *IDInput) (*body[release.Release], error) {
 		return reply(b.Store.Release(ctx, in.ID))
 	})
 	huma.Post(api, "/api/v1/releases", func(ctx context.Context, in *struct {
@@ -162,7 +163,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 		return reply(b.list(ctx, in.Environment, in.Before, in.Limit))
 	})
 	huma.Get(api, "/api/v1/promotions/{id}", func(ctx context.Context, in *struct {
-		idInput
+		IDInput
 		After int64 `query:"after" doc:"Answer only once the revision is above this, or after wait seconds"`
 		Wait  int   `query:"wait" minimum:"0" maximum:"30"`
 	}) (*body[Promotion], error) {
@@ -180,7 +181,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 			Release: in.Body.Release, Options: promotion.Options{Force: in.Body.Force}})
 	})
 	huma.Post(api, "/api/v1/promotions/{id}/rollback", func(ctx context.Context, in *struct {
-		idInput
+		IDInput
 		Body struct {
 			Reason     string `json:"reason" maxLength:"500"`
 			AcceptLoss bool   `json:"accept_loss,omitempty" doc:"What was written since the checkpoint may be lost"`
@@ -188,7 +189,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 	}) (*body[Asked], error) {
 		return b.rollback(ctx, in.ID, in.Body.Reason, in.Body.AcceptLoss)
 	})
-	huma.Post(api, "/api/v1/promotions/{id}/resume", func(ctx context.Context, in *idInput) (*body[Asked], error) {
+	huma.Post(api, "/api/v1/promotions/{id}/resume", func(ctx context.Context, in *IDInput) (*body[Asked], error) {
 		rollouts, err := b.Store.Rollouts(ctx, in.ID)
 		if err != nil {
 			return nil, problem(err)
@@ -208,7 +209,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 		return reply(Asked{in.ID}, nil)
 	})
 	huma.Delete(api, "/api/v1/quarantine/{environment}/{id}", func(ctx context.Context, in *struct {
-		idInput
+		IDInput
 		Environment string `path:"environment"`
 	}) (*struct{}, error) {
 		r, err := b.Store.Release(ctx, in.ID)
@@ -219,7 +220,8 @@ func (b Backend) promotionRoutes(api huma.API) {
 	})
 }
 
-type tenantBody struct {
+// TenantBody names a tenant.
+type TenantBody struct {
 	Environment string `json:"environment" maxLength:"100"`
 	Tenant      string `json:"tenant" maxLength:"100"`
 }
@@ -231,12 +233,12 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	}) (*body[[]checkpoint.Info], error) {
 		return reply(b.Checkpoints.List(ctx, in.Environment, in.Tenant))
 	})
-	huma.Post(api, "/api/v1/checkpoints", func(ctx context.Context, in *struct{ Body tenantBody }) (*body[Asked], error) {
+	huma.Post(api, "/api/v1/checkpoints", func(ctx context.Context, in *struct{ Body TenantBody }) (*body[Asked], error) {
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCheckpoint, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant}})
 	})
 	huma.Post(api, "/api/v1/restores", func(ctx context.Context, in *struct {
 		Body struct {
-			tenantBody
+			TenantBody
 			Checkpoint string `json:"checkpoint" maxLength:"200"`
 		}
 	}) (*body[Asked], error) {
@@ -245,7 +247,7 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	})
 	huma.Post(api, "/api/v1/tenants", func(ctx context.Context, in *struct {
 		Body struct {
-			tenantBody
+			TenantBody
 			Release string `json:"release" maxLength:"100"`
 			From    string `json:"from,omitempty" maxLength:"300" doc:"environment/tenant/checkpoint to copy"`
 		}

@@ -22,6 +22,11 @@ import (
 // as a whole and again each time. So a server that died between deciding and telling only has to
 // tell again.
 
+// bridgeKey is the text of bridge.key; both sides use it as it stands.
+func (e *Engine) bridgeKey(environment string) []byte {
+	return []byte(hex.EncodeToString(e.rooms.Keys.BridgeKey(environment)))
+}
+
 // names of roles in the tenants' server.
 func poolRole(environment, pool string) string     { return roleName(environment, pool) }
 func updateRole(environment, tenant string) string { return roleName(environment, tenant, "update") }
@@ -220,7 +225,7 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 		Files: runtime.Files{
 			bridge.OdooConfFile: conf,
 			bridge.PoolFile:     file,
-			bridge.KeyFile:      []byte(hex.EncodeToString(e.rooms.Keys.BridgeKey(p.Environment))),
+			bridge.KeyFile:      e.bridgeKey(p.Environment),
 		},
 	})
 }

@@ -66,7 +66,7 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 		FetchCooldown:     5 * time.Millisecond,
 		FetchPollInterval: 500 * time.Millisecond,
 		JobTimeout:        -1,
-		Logger:            log,
+		Logger:            slog.New(quiet{log.Handler()}),
 	})
 	if err != nil {
 		return nil, err
@@ -371,3 +371,8 @@ func encode(v any) json.RawMessage {
 	}
 	return data
 }
+
+// quiet passes on River's warnings only: what it does all day says nothing about releases.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }

@@ -59,6 +59,7 @@ func (w *Work) awaitReady(ctx context.Context, pool string, generation int64) (b
 			return false, err
 		}
 		if !ready.Ready {
+			w.note(ctx, "not ready yet: %s", ready.Reason)
 			return false, errors.New(ready.Reason)
 		}
 		return ready.Generation >= generation, nil
