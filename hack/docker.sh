@@ -175,7 +175,7 @@ start_engine() {
 	local pid driver=overlay2 bridge="" ours="" policy="" shim options
 	command -v dockerd >/dev/null || die "no Docker Engine answers and dockerd is not installed; install it: hack/setup.sh packages docker"
 	[ "$(id -u)" = 0 ] || die "no Docker Engine answers, and starting one takes root: run as root 'hack/setup.sh docker', or start the machine's own: sudo systemctl start docker (and join the group docker)"
-	mkdir -p "$data_root"
+	mkdir -p "$data_root" "$run_dir"
 	chmod 711 "$run_dir"
 	if pid=$(recorded_engine); then
 		say "the engine of an earlier run ($pid) does not answer: stopping it first"

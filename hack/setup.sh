@@ -110,7 +110,6 @@ locked() {
 docker_up() {
 	local found started=no
 	if ! found=$(find_engine); then
-		[ "$(id -u)" != 0 ] || mkdir -p "$run_dir"
 		command -v dockerd >/dev/null || packages docker
 		# Where an init system runs, installing has started the machine's own engine.
 		if ! found=$(find_engine); then
