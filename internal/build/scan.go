@@ -26,7 +26,7 @@ import (
 )
 
 // scanVersion is part of the cache's key; it changes when a scan would find something else.
-const scanVersion = 1
+const scanVersion = 2
 
 // lockRetry is how often a lock that another process holds is asked for again.
 const lockRetry = 200 * time.Millisecond

@@ -23,8 +23,8 @@ var DefaultExclude = []string{"*.pyc", "*.pyo", "i18n/*.pot", "i18n_extra/*.pot"
 // ChecksumRule says which files of a module count. The zero value is Waybill's own rule:
 // DefaultExclude, and translations into every language.
 type ChecksumRule struct {
-	Exclude   []string `json:"exclude,omitempty"`   // shell patterns on the path within the module; nil: DefaultExclude
-	Languages []string `json:"languages,omitempty"` // codes like "fr_BE": only their .po files count; empty: all do
+	Exclude   []string `json:"exclude"`   // shell patterns on the path within the module; nil: DefaultExclude
+	Languages []string `json:"languages"` // codes like "fr_BE": only their .po files count; empty: all do
 }
 
 // File is one file of a module.

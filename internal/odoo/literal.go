@@ -60,6 +60,7 @@ type parser struct {
 	src   []byte
 	pos   int
 	depth int // of open brackets
+	signs int // read so far
 }
 
 func (p *parser) errorAt(pos int, format string, args ...any) error {

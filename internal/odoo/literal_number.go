@@ -21,23 +21,55 @@ var (
 	integerPattern = regexp.MustCompile(`^(?:0(?:_?0)*|[1-9](?:_?[0-9])*)$`)
 )
 
-// signed reads a sign, or several, before a number; parentheses around the number are allowed.
+// signed reads one sign before a number, which may stand in parentheses.
 func (p *parser) signed() (Value, error) {
-	negative, signs := false, 0
-	for p.peek() == '+' || p.peek() == '-' {
-		if signs++; signs > maxDepth {
-			return nil, p.fail("more than %d signs before a number", maxDepth)
-		}
-		negative = negative != (p.peek() == '-')
-		p.pos++
-		if err := p.space(); err != nil {
-			return nil, err
-		}
+	negative := p.peek() == '-'
+	p.pos++
+	p.signs++
+	signs := p.signs
+	if err := p.space(); err != nil {
+		return nil, err
 	}
-	if c := p.peek(); !isDigit(c) && c != '.' {
-		return nil, p.fail("a number was expected after the sign, found %s", p.token())
+	c := p.peek()
+	if c != '(' {
+		if !isDigit(c) && c != '.' {
+			return nil, p.fail("a number was expected after the sign, found %s", p.token())
+		}
+		return p.number(negative)
 	}
-	return p.number(negative)
+	start := p.pos
+	value, err := p.value()
+	if err != nil {
+		return nil, err
+	}
+	if p.signs != signs {
+		return nil, p.errorAt(start, "one sign is read before a number, not several")
+	}
+	switch v := value.(type) {
+	case int64:
+		if !negative {
+			return v, nil
+		}
+		if v != math.MinInt64 {
+			return -v, nil
+		}
+		return new(big.Int).Neg(big.NewInt(v)), nil
+	case *big.Int:
+		if !negative {
+			return v, nil
+		}
+		n := new(big.Int).Neg(v)
+		if n.IsInt64() {
+			return n.Int64(), nil
+		}
+		return n, nil
+	case float64:
+		if negative {
+			v = -v
+		}
+		return v, nil
+	}
+	return nil, p.errorAt(start, "a number was expected after the sign")
 }
 
 func (p *parser) number(negative bool) (Value, error) {

@@ -111,7 +111,7 @@ func ParseManifest(source []byte) (Manifest, error) {
 			kind, ok := item.Key.(string)
 			list, err := stringList(item.Value)
 			if !ok || err != nil {
-				return Manifest{}, wrong("external_dependencies", "must name lists of strings")
+				continue // Odoo's own have further kinds, such as which Debian package holds what
 			}
 			if m.ExternalDependencies == nil {
 				m.ExternalDependencies = map[string][]string{}
