@@ -11,14 +11,14 @@ import (
 // TestBrowser opens the form of a delivery in Chromium: with a view that the server knows all
 // fields of, and with one that it does not, which no status code tells.
 func TestBrowser(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	p := odoo(t)
 	require.NoError(t, p.copyDatabase(ctx, "before_production", "browser"))
 	site, stop, err := p.serve(ctx, "r1", "browser", 0)
 	require.NoError(t, err)
 	defer stop()
-	site.Patience = 45 * time.Second
+	site.Patience = 3 * time.Minute
 	pictures := t.ArtifactDir()
 	browser, err := site.OpenBrowser(ctx, 99, pictures)
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func odoo(t *testing.T) *plain {
 }
 
 func start() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
 	image := os.Getenv("WAYBILL_TEST_ODOO_IMAGE")
 	if image == "" {
@@ -241,7 +241,11 @@ func (p *plain) run(release string, docker []string, args ...string) []string {
 // job runs Odoo to its end and returns its log.
 func (p *plain) job(ctx context.Context, release, database string, args ...string) (string, error) {
 	args = append([]string{"-d", database, "--no-http", "--stop-after-init", "--log-level=warn"}, args...)
-	out, err := exec.CommandContext(ctx, "docker", p.run(release, []string{"--rm", "--name", p.name()}, args...)...).CombinedOutput()
+	name := p.name()
+	out, err := exec.CommandContext(ctx, "docker", p.run(release, []string{"--rm", "--name", name}, args...)...).CombinedOutput()
+	if ctx.Err() != nil { // only the command that waits was killed, not the container
+		_ = exec.Command("docker", "rm", "-f", name).Run()
+	}
 	if err == nil && strings.Contains(string(out), " CRITICAL ") {
 		err = errors.New("Odoo logged a critical error")
 	}

@@ -206,13 +206,13 @@ func (b *Browser) Reload(ctx context.Context) (Form, error) {
 	return b.form(ctx, "reloading the form", chromedp.Reload())
 }
 
-// Revisit leaves the form and comes back to it within the running page: the client loads the
-// record again, and no script or view that it has loaded already.
+// Revisit leaves the form for the list and opens the first delivery there, all within the running
+// page: the client asks for the record, and for no script or view that it has loaded already.
 func (b *Browser) Revisit(ctx context.Context) (Form, error) {
-	return b.form(ctx, "leaving the form and coming back",
+	return b.form(ctx, "leaving the form and opening the first of the list",
 		chromedp.Click(chromedp.CSS(`.o_back_button a, .breadcrumb-item a`)),
-		chromedp.WaitVisible(chromedp.CSS(`.o_list_view .o_data_row, .o_kanban_view .o_kanban_record:not(.o_kanban_ghost)`)),
-		chromedp.Evaluate[chromedp.Void](`history.back()`),
+		chromedp.WaitVisible(chromedp.CSS(`.o_list_view .o_data_row`)),
+		chromedp.Click(chromedp.CSS(`.o_list_view .o_data_row .o_data_cell[name="name"]`)),
 	)
 }
 
@@ -222,10 +222,12 @@ func (b *Browser) form(ctx context.Context, what string, actions ...step) (Form,
 	b.Problems()
 	var form Form
 	var dialogs []string
+	var asksLogin bool
 	actions = append(actions,
-		chromedp.WaitVisible(chromedp.CSS(`.o_form_view .o_field_widget[name="partner_id"], .o_error_dialog, .oe_login_form, .modal .o_error_detail`)),
+		chromedp.WaitVisible(chromedp.CSS(formOrTrouble)),
 		settled(),
 		read(`[...document.querySelectorAll('.o_error_dialog, .modal .o_error_detail')].map(e => e.innerText)`, &dialogs),
+		read(`document.querySelector('.oe_login_form') !== null`, &asksLogin),
 		read(`[...new Set([...document.querySelectorAll('.o_form_view .o_field_widget[name]')].map(e => e.getAttribute('name')))]`, &form.Fields),
 		read(`(document.querySelector('.o_form_view .oe_title h1') || {innerText: ''}).innerText.trim()`, &form.Title),
 	)
@@ -236,7 +238,7 @@ func (b *Browser) form(ctx context.Context, what string, actions ...step) (Form,
 	switch {
 	case len(dialogs) > 0:
 		return form, fmt.Errorf("browser: %s: an error dialog: %s %q", what, excerpt([]byte(dialogs[0])), problems)
-	case len(form.Fields) == 0:
+	case asksLogin:
 		return form, fmt.Errorf("browser: %s: %w: the login page instead of the form", what, ErrLoggedOut)
 	case len(problems) > 0:
 		return form, fmt.Errorf("browser: %s: %d problems: %q", what, len(problems), problems)
@@ -256,14 +258,19 @@ func read[T any](script string, into *T) step {
 	})
 }
 
-// settled waits until the page has drawn twice without a request under way in Odoo's client.
+// formOrTrouble is what an action that opens a form ends with.
+const formOrTrouble = `.o_form_view .o_field_widget[name="partner_id"], .o_error_dialog, .modal .o_error_detail, .oe_login_form`
+
+// settled waits until the form, or what came instead, has stood for some frames with no request
+// of Odoo's client under way; at most for as long as the browser's patience lasts.
 func settled() step {
 	const script = `new Promise(done => {
-		const until = Date.now() + 10000;
 		let calm = 0;
 		const look = () => {
-			calm = document.querySelector('.o_loading_indicator, .o_blockUI') ? 0 : calm + 1;
-			calm > 10 || Date.now() > until ? done(true) : requestAnimationFrame(look);
+			const there = document.querySelector(` + "'" + formOrTrouble + "'" + `);
+			const busy = document.querySelector('.o_loading_indicator, .o_blockUI');
+			calm = there && !busy ? calm + 1 : 0;
+			calm > 20 ? done(true) : requestAnimationFrame(look);
 		};
 		look();
 	})`

@@ -35,6 +35,7 @@ type watcher struct {
 const lastBucket = 99
 
 func watch(ctx context.Context, site client.Site, login, password string, delivery int, pictures string) (*watcher, error) {
+	site.Patience = 3 * time.Minute // the first visit of all has Odoo bundle its scripts
 	browser, err := site.OpenBrowser(ctx, lastBucket, pictures)
 	if err != nil {
 		return nil, err
