@@ -107,7 +107,9 @@ def install():
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, _refusing(getattr(socket.socket, name), _address))
     socket.socket.sendto = _refusing(socket.socket.sendto, lambda *a: "outgoing datagram to %s" % (a[-1],))
-    socket.getaddrinfo = _refusing(socket.getaddrinfo, lambda host=None, *a, **k: "name look-up of %s" % (host,))
+    socket.getaddrinfo = _refusing(
+        socket.getaddrinfo, lambda host=None, port=None, *a, **k: "outgoing connection to %s:%s" % (host, port)
+    )
     threading.Thread.start = _refusing(threading.Thread.start, lambda thread: "start of thread %s" % thread.name)
     psycopg2.connect = _refusing(psycopg2.connect, lambda *a, **k: "a database connection of its own")
 

@@ -6,6 +6,7 @@ connection pool refuses to open any other database in that thread.
 """
 import contextlib
 import logging
+import sys
 import threading
 
 import psycopg2
@@ -244,9 +245,34 @@ def _patch_wsgi():
         if named and named != database:
             return not_found(start_response)
         with serving(database):
-            return stock(app, environ, start_response)
+            answer = stock(app, environ, start_response)
+        if environ.get("PATH_INFO") == "/websocket":
+            _patch_websocket()
+        return answer
 
     http.Application.__call__ = application
+
+
+def _patch_websocket():
+    """A socket whose database is not served any more is closed; the browser then comes again.
+
+    Odoo leaves it open and logs an exception at every message. Done once the module is loaded by
+    Odoo itself: to import it from here would skip what Odoo does on loading.
+    """
+    module = sys.modules.get("odoo.addons.bus.websocket")
+    if module is None or hasattr(module.WebsocketRequest, "waybill"):
+        return
+    stock = module.WebsocketRequest.serve_websocket_message
+
+    def serve_websocket_message(request, message):
+        try:
+            return stock(request, message)
+        except (module.InvalidDatabaseException, psycopg2.OperationalError) as error:
+            _logger.info("a socket of database %s is closed: %s", request.db, error.__cause__ or error)
+            raise module.PoolError("the database is not served here") from error  # "try again later"
+
+    module.WebsocketRequest.serve_websocket_message = serve_websocket_message
+    module.WebsocketRequest.waybill = True
 
 
 def not_found(start_response):

@@ -108,7 +108,7 @@ func TestPoolFlows(t *testing.T) {
 		"commit":  "commit in wbt_one/models.py",
 		"cursor":  "commit in wbt_one/models.py",
 		"connect": "outgoing connection to 198.51.100.1:9 in wbt_one/models.py",
-		"resolve": "name look-up of carrier.invalid",
+		"resolve": "outgoing connection to carrier.invalid:443",
 		"psycopg": "a database connection of its own",
 		"thread":  "start of thread",
 		"mail":    "",
