@@ -149,7 +149,7 @@ func (e *Engine) advance(ctx context.Context, rollout string, epoch int64) error
 		next := r
 		next.State, next.Undo, next.Reason, next.Attempt = store.Undoing, true, "a person asked to go back: "+r.Abort, 0
 		e.holdBack(work, &next)
-		return e.commit(ctx, work, 0, "", "", next, nil)
+		return e.commit(ctx, work, 0, "", "", next)
 	}
 	return e.forward(ctx, stepCtx, work, procedure, r)
 }
@@ -179,23 +179,23 @@ func (e *Engine) beat(ctx context.Context, lease store.Lease, abortable bool, ca
 
 // forward does the step that the rollout stands at, after noting those that do not apply.
 func (e *Engine) forward(ctx, stepCtx context.Context, w *Work, procedure []Step, r store.Rollout) error {
-	var skipped []skip
+	var skipped []store.Skipped
 	index := r.Step
 	for ; index < len(procedure); index++ {
 		if applies, why := procedure[index].applies(w); applies {
 			break
 		} else if procedure[index].When != nil {
-			skipped = append(skipped, skip{procedure[index].Name, why})
+			skipped = append(skipped, store.Skipped{Name: procedure[index].Name, Why: why})
 		}
 	}
 	next := r
 	next.Step = index
 	if index == len(procedure) {
 		next.State, next.Outcome = store.Done, store.Promoted
-		return e.commit(ctx, w, 0, "", "", next, skipped)
+		return e.commit(ctx, w, 0, "", "", next, skipped...)
 	}
 	step := procedure[index]
-	seq, err := e.rooms.Store.BeginStep(stepCtx, w.lease, step.Name, false)
+	seq, err := e.rooms.Store.BeginStep(stepCtx, w.lease, step.Name, false, index, skipped...)
 	if err != nil {
 		return e.giveBack(ctx, w.lease, r)
 	}
@@ -240,7 +240,7 @@ func (e *Engine) forward(ctx, stepCtx context.Context, w *Work, procedure []Step
 		next.WakeAt, next.WaitsFor = &at, "tries again: "+detail
 	}
 	e.fault("after:" + step.Name)
-	return e.commit(ctx, w, seq, outcome, detail, next, skipped)
+	return e.commit(ctx, w, seq, outcome, detail, next)
 }
 
 // holdBack keeps a rollout from going back over the point after which a restore would lose what
@@ -272,10 +272,10 @@ func (e *Engine) back(ctx, stepCtx context.Context, w *Work, procedure []Step, r
 	}
 	if index < 0 {
 		next.State, next.Outcome, next.Step = store.Done, store.RolledBack, 0
-		return e.commit(ctx, w, 0, "", "", next, nil)
+		return e.commit(ctx, w, 0, "", "", next)
 	}
 	step := procedure[index]
-	seq, err := e.rooms.Store.BeginStep(stepCtx, w.lease, step.Name, true)
+	seq, err := e.rooms.Store.BeginStep(stepCtx, w.lease, step.Name, true, index)
 	if err != nil {
 		return e.giveBack(ctx, w.lease, r)
 	}
@@ -309,24 +309,17 @@ func (e *Engine) back(ctx, stepCtx context.Context, w *Work, procedure []Step, r
 		next.WakeAt, next.WaitsFor = &at, "tries again: "+detail
 	}
 	e.fault("after-undo:" + step.Name)
-	return e.commit(ctx, w, seq, outcome, detail, next, nil)
+	return e.commit(ctx, w, seq, outcome, detail, next)
 }
-
-type skip struct{ name, why string }
 
 // commit writes a step's result and the job for the next step in one transaction. It outlives
 // a stop of the server and a short absence of the database, for as long as the lease is ours.
-func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail string, next store.Rollout, skipped []skip) error {
+func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail string, next store.Rollout, skipped ...store.Skipped) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 60*time.Second)
 	defer cancel()
 	for {
 		err := e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
-			for _, s := range skipped {
-				if err := e.rooms.Store.CloseSkipped(ctx, tx, w.lease, s.name, s.why); err != nil {
-					return err
-				}
-			}
-			if err := e.rooms.Store.EndStep(ctx, tx, w.lease, seq, outcome, detail, next); err != nil {
+			if err := e.rooms.Store.EndStep(ctx, tx, w.lease, seq, outcome, detail, next, skipped...); err != nil {
 				return err
 			}
 			if next.State == store.Done && next.Outcome == store.RolledBack && w.promotion.Kind == KindPromote && !w.memory.NotAdmitted {

@@ -198,8 +198,12 @@ func (s *Store) SaveMemory(ctx context.Context, l Lease, memory any) error {
 	return err
 }
 
-// BeginStep notes that a step has begun. A try of the same step that was cut off is closed as interrupted.
-func (s *Store) BeginStep(ctx context.Context, l Lease, name string, undo bool) (seq int64, err error) {
+// Skipped is a step that did not apply.
+type Skipped struct{ Name, Why string }
+
+// BeginStep notes the steps that did not apply, and that the next one has begun. A try of the
+// same step that was cut off is closed as interrupted.
+func (s *Store) BeginStep(ctx context.Context, l Lease, name string, undo bool, index int, skipped ...Skipped) (seq int64, err error) {
 	err = s.In(ctx, func(tx pgx.Tx) error {
 		if err := l.check(ctx, tx); err != nil {
 			return err
@@ -207,7 +211,12 @@ func (s *Store) BeginStep(ctx context.Context, l Lease, name string, undo bool) 
 		if _, err := tx.Exec(ctx, "update steps set outcome = 'interrupted', finished_at = now() where rollout_id = $1 and outcome = 'running'", l.Rollout); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "update rollouts set revision = revision + 1 where id = $1", l.Rollout); err != nil {
+		for _, skip := range skipped {
+			if err := s.closeSkipped(ctx, tx, l, skip); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, "update rollouts set step = $2, revision = revision + 1 where id = $1", l.Rollout, index); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, "insert into steps (rollout_id, name, undo, outcome, epoch) values ($1, $2, $3, 'running', $4) returning seq",
@@ -231,9 +240,14 @@ func (s *Store) Note(ctx context.Context, l Lease, seq int64, detail string) err
 }
 
 // EndStep closes a step and moves the rollout on, inside tx, under the lease. It frees the lease.
-func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outcome, detail string, next Rollout) error {
+func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outcome, detail string, next Rollout, skipped ...Skipped) error {
 	if err := l.check(ctx, tx); err != nil {
 		return err
+	}
+	for _, skip := range skipped {
+		if err := s.closeSkipped(ctx, tx, l, skip); err != nil {
+			return err
+		}
 	}
 	if seq > 0 {
 		if _, err := tx.Exec(ctx, "update steps set outcome = $3, detail = $4, finished_at = now() where rollout_id = $1 and seq = $2",
@@ -248,10 +262,9 @@ func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outc
 	return err
 }
 
-// CloseSkipped records a step that did not apply.
-func (s *Store) CloseSkipped(ctx context.Context, tx pgx.Tx, l Lease, name, why string) error {
+func (s *Store) closeSkipped(ctx context.Context, tx pgx.Tx, l Lease, skip Skipped) error {
 	_, err := tx.Exec(ctx, "insert into steps (rollout_id, name, undo, outcome, detail, epoch, finished_at) values ($1, $2, false, 'skipped', $3, $4, now())",
-		l.Rollout, name, why, l.Epoch)
+		l.Rollout, skip.Name, skip.Why, l.Epoch)
 	return err
 }
 
