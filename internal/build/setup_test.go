@@ -187,3 +187,11 @@ func diskFiles(t *testing.T, dir string) []odoo.File {
 	}))
 	return files
 }
+
+func memoryFiles(contents map[string]string) []odoo.File {
+	var files []odoo.File
+	for name, content := range contents {
+		files = append(files, odoo.File{Path: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }})
+	}
+	return files
+}
