@@ -99,7 +99,6 @@ func (c *control) putInForce(table *Table, encoded []byte) {
 	}
 	c.proxy.routes.Store(next)
 	close(old.changed)
-	c.proxy.transport.closeIdle() // pools of the old table may be about to stop
 	for name, t := range c.tenants {
 		if rt := next.names[name]; rt != nil {
 			t.forget(rt)

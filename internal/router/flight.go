@@ -3,6 +3,8 @@ package router
 import (
 	"context"
 	"errors"
+	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +19,8 @@ type flight struct {
 	tenant    *tenant
 	pool      *pool
 	address   string
+	conn      net.Conn    // to the pool
+	dialled   atomic.Bool // the transport has the connection
 	websocket bool
 	bucket    int
 	tell      bool // the client does not know its bucket yet
@@ -51,6 +55,7 @@ func (f *flight) leave() {
 	delete(f.tenant.flights, f)
 	f.tenant.mu.Unlock()
 	f.cancel(nil)
+	_ = f.conn.Close() // again, unless the transport never took it
 	f.line.release()
 	close(f.done)
 }

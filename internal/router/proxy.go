@@ -3,35 +3,38 @@ package router
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // proxy answers the tenants' requests by the table in force.
 type proxy struct {
-	log       *slog.Logger
-	routes    atomic.Pointer[routes] // never nil; without a table it has no host
-	held      atomic.Int64
-	maxHeld   int64
-	retried   atomic.Int64 // times that a pool was not reached and a request tried again
-	transport *transport
+	log     *slog.Logger
+	routes  atomic.Pointer[routes] // never nil; without a table it has no host
+	held    atomic.Int64
+	maxHeld int64
+	queued  atomic.Int64 // requests that wait to be connected to their pool
+	retried atomic.Int64 // times that a request was to try again, because its pool was away
+	dialer  dialer
+	reverse *httputil.ReverseProxy
 
-	refusedBudget, crowdedBudget time.Duration
-	reverse                      *httputil.ReverseProxy
+	refusedBudget time.Duration
 }
 
 type flightKey struct{}
 
 func newProxy(log *slog.Logger, maxHeld int) *proxy {
-	p := &proxy{log: log, maxHeld: int64(maxHeld), transport: newTransport(), refusedBudget: refusedBudget, crowdedBudget: crowdedBudget}
+	p := &proxy{log: log, maxHeld: int64(maxHeld), dialer: dialer{gates: map[string]*gate{}}, refusedBudget: refusedBudget}
 	p.routes.Store(&routes{changed: make(chan struct{})})
 	p.reverse = &httputil.ReverseProxy{
-		Transport:      p.transport,
+		Transport:      newTransport(),
 		Rewrite:        rewrite,
 		ModifyResponse: answered,
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
@@ -54,6 +57,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var (
 		heldSince, downSince time.Time
 		heldIn               *tenant
+		repeated             bool // after a pool hung up
 		again                = dialAgainMin
 	)
 	defer func() { // also when a handler panics to abort the connection
@@ -87,18 +91,48 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 
-		f := p.newFlight(w, r, rt, upgrade)
-		if !f.enter(func() bool { return p.routes.Load() == current }) {
-			f.cancel(nil)
-			continue
-		}
-		if downSince.IsZero() {
-			downSince = f.began
-		}
-		if !p.forward(w, r, f, time.Since(downSince)) {
+		if p.queued.Add(1) > p.maxHeld {
+			p.queued.Add(-1)
+			busy("Too many requests wait for the application. Please try again in a moment.").write(w, r)
 			return
 		}
-		// The pool was not reached and nothing was sent: wait for it, or for another table.
+		f := p.newFlight(w, r, rt, upgrade)
+		var dial *dialError
+		conn, err := p.dialer.dial(r.Context(), f.address, current.changed)
+		p.queued.Add(-1)
+		switch {
+		case err == nil:
+			f.conn = conn
+			if !f.enter(func() bool { return p.routes.Load() == current }) {
+				f.cancel(nil)
+				_ = conn.Close() // nothing was sent over it
+				continue
+			}
+			if !p.forward(w, r, f, !repeated) {
+				return
+			}
+			repeated = true
+		case errors.Is(err, errChanged):
+			f.cancel(nil)
+			continue
+		case r.Context().Err() != nil || !errors.As(err, &dial):
+			f.cancel(nil)
+			f.pool.count(0, time.Since(f.began), false)
+			return
+		default:
+			f.cancel(nil)
+			if downSince.IsZero() {
+				downSince = f.began
+			}
+			if dial.timeout || time.Since(downSince) >= p.refusedBudget {
+				f.pool.count(http.StatusBadGateway, time.Since(f.began), true)
+				p.log.Warn("request failed", "tenant", f.tenant.name, "pool", f.pool.name, "method", r.Method, "path", r.URL.Path, "error", err)
+				noAnswer(http.StatusBadGateway, "The application cannot be reached at the moment. Nothing was sent to it.").write(w, r)
+				return
+			}
+		}
+		// Wait for the pool to come back, or for another table.
+		p.retried.Add(1)
 		wait := time.NewTimer(again)
 		again = min(2*again, dialAgainMax)
 		select {
@@ -122,12 +156,13 @@ func (p *proxy) newFlight(w http.ResponseWriter, r *http.Request, rt *route, upg
 	return f
 }
 
-// forward sends the request to its pool. It returns true when the pool could not be reached and
-// the request may try again.
-func (p *proxy) forward(w http.ResponseWriter, r *http.Request, f *flight, down time.Duration) (retry bool) {
+// forward sends the request to its pool. It returns true when it may be sent again: it is safe to
+// repeat (RFC 9110, 9.2.2), mayRepeat says so, and the pool hung up without a word, as one does that
+// stops with connections in its backlog.
+func (p *proxy) forward(w http.ResponseWriter, r *http.Request, f *flight, mayRepeat bool) (repeat bool) {
 	whole := false
 	defer func() {
-		if !retry {
+		if !repeat {
 			p.record(r, f, whole)
 		}
 		f.leave()
@@ -143,20 +178,13 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request, f *flight, down 
 		f.line.set(false, time.Time{})
 		return false
 	}
-
-	var dial *dialError
 	switch {
 	case r.Context().Err() != nil: // nobody is there to tell
 	case f.wasCut():
 		f.status = http.StatusServiceUnavailable
 		busy("This request took longer than the update could wait for it, and was cut off. Check whether it took effect before you repeat it.").write(w, r)
-	case errors.As(f.err, &dial):
-		if down < p.refusedBudget || dial.timeout && down < p.crowdedBudget {
-			p.retried.Add(1)
-			return true
-		}
-		f.status = http.StatusBadGateway
-		noAnswer(f.status, "The application cannot be reached at the moment. Nothing was sent to it.").write(w, r)
+	case mayRepeat && f.status == 0 && f.body == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) && hungUp(f.err):
+		return true
 	case f.body != nil && f.body.failure() != nil:
 		f.status = http.StatusBadRequest
 		if ne := net.Error(nil); errors.As(f.body.failure(), &ne) && ne.Timeout() {
@@ -168,6 +196,10 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request, f *flight, down 
 		noAnswer(f.status, "The application closed the connection before it answered. Check whether the request took effect before you repeat it.").write(w, r)
 	}
 	return false
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // record counts a flight that is over. whole is false when its answer was aborted half-way.

@@ -241,7 +241,6 @@ func (s *server) close() {
 		s.control.stopAll() // hijacked WebSockets are nobody else's
 		_ = s.public.Close()
 		_ = s.admin.Close()
-		s.control.proxy.transport.closeIdle()
 	}
 	for _, l := range []net.Listener{s.http, s.https} {
 		if l != nil {

@@ -165,6 +165,28 @@ func TestPoolBreaks(t *testing.T) {
 	require.EqualValues(t, 4, n)
 }
 
+// Who only asks is asked again, once, when the pool hangs up without a word; who orders is not.
+func TestPoolThatHangsUp(t *testing.T) {
+	r := newRig(t)
+	var calls atomic.Int64
+	old := upstream(t, "old", func(w http.ResponseWriter, q *http.Request) {
+		if calls.Add(1); calls.Load() == 1 || q.URL.Path == "/always" {
+			panic(http.ErrAbortHandler)
+		}
+		hello(w, q)
+	})
+	r.apply(Tenant{Stable: old})
+	require.Equal(t, http.StatusOK, r.get("/").status)
+	require.EqualValues(t, 2, calls.Load())
+	require.Equal(t, http.StatusBadGateway, r.get("/always").status)
+	require.EqualValues(t, 4, calls.Load())
+	require.Equal(t, http.StatusBadGateway, r.do(http.MethodPost, "/always", "order").status)
+	require.EqualValues(t, 5, calls.Load())
+	p := r.pool("old")
+	require.EqualValues(t, 3, p.Requests, "a request is counted once")
+	require.EqualValues(t, 2, p.Failed)
+}
+
 // A pool that restarts, or gets another address, makes requests late, and fails none.
 func TestPoolThatRestarts(t *testing.T) {
 	r := newRig(t)
