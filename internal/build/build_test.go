@@ -313,6 +313,11 @@ func TestBadInput(t *testing.T) {
 		}, `not a tar of a root file system`},
 		{"no layout", func(t *testing.T, in input) { good(in); in.options.Base = "oci:" + t.TempDir() }, `is no OCI layout`},
 		{"registry refuses", func(t *testing.T, in input) { good(in); in.options.Registry.Password = "wrong" }, `check the registry's user and password`},
+		{"registry away", func(t *testing.T, in input) {
+			good(in)
+			in.options.Base = "rootfs:" + writeRootfs(t, fakeBase)
+			in.options.Registry.Host = "127.0.0.1:1"
+		}, `no registry answers there`},
 		{"bad name", func(t *testing.T, in input) { good(in); in.options.Name = "a b" }, `release name "a b"`},
 		{"no commit of that name", func(t *testing.T, in input) { good(in); in.options.Commit = "v9" }, `there is no commit "v9"`},
 		{"an option for a commit", func(t *testing.T, in input) { good(in); in.options.Commit = "--all" }, `"--all" is no commit`},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -79,6 +80,9 @@ func (r Registry) push(ctx context.Context, repository, tag string, img v1.Image
 
 // explain adds the way out to a registry's refusals.
 func explain(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no registry answers there: %w; Waybill's own runs with: waybill up", err)
+	}
 	var refused *transport.Error
 	if errors.As(err, &refused) {
 		switch refused.StatusCode {

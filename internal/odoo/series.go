@@ -17,8 +17,6 @@ type SeriesInfo struct {
 	GeventCommand     string   // subcommand of the websocket process
 	GeventPortOption  string   // name of its port in odoo.conf
 	WithoutDemo       string   // option and value in odoo.conf that keep demo data out, "name = value"
-	RunsFlows         bool     // the bridge's flows know this series
-	DebianPackage     string   // that hack/base would install; empty: none
 }
 
 var seriesTable = []SeriesInfo{
@@ -46,8 +44,6 @@ var seriesTable = []SeriesInfo{
 		GeventCommand:     "gevent",
 		GeventPortOption:  "gevent_port",
 		WithoutDemo:       "with_demo = False",
-		RunsFlows:         true,
-		DebianPackage:     "odoo-19",
 	},
 }
 
