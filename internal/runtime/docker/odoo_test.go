@@ -1,4 +1,4 @@
-//go:build odoo
+//go:build odoo && docker
 
 package docker
 
