@@ -13,7 +13,8 @@ import (
 const (
 	resolveLimit  = 2 * time.Second
 	dialTry       = 100 * time.Millisecond // of one SYN; see dialer
-	dialsAtOnce   = 8                      // to one address
+	dialLong      = time.Second            // of every tenth, should the network itself be slow
+	dialsAtOnce   = 4                      // to one address
 	dialAgainMin  = 25 * time.Millisecond
 	dialAgainMax  = 500 * time.Millisecond
 	refusedBudget = 10 * time.Second // how long a pool may be away before its requests fail
@@ -66,9 +67,12 @@ func (d *dialer) dial(ctx context.Context, address string, changed <-chan struct
 		return nil, &dialError{address, err, false}
 	}
 	began := time.Now()
-	try := net.Dialer{Timeout: dialTry}
 	refused := 0
 	for i := 0; ; i++ {
+		try := net.Dialer{Timeout: dialTry}
+		if i%10 == 9 {
+			try.Timeout = dialLong
+		}
 		conn, err := try.DialContext(ctx, "tcp", targets[i%len(targets)])
 		if err == nil {
 			return conn, nil
