@@ -39,16 +39,7 @@ func restoreChosen(ctx context.Context, w *Work) (string, error) {
 	if err := w.remember(ctx); err != nil {
 		return "", err
 	}
-	detail, err := w.restoreTo(ctx, w.options.Checkpoint, w.memory.Release)
-	if err != nil {
-		return "", err
-	}
-	if w.memory.NewPool == w.memory.OldPool { // its workers know the database that was swapped away
-		if err := w.place.Runtime.RestartPool(ctx, w.rollout.Environment, w.memory.NewPool); err != nil {
-			return "", err
-		}
-	}
-	return detail, nil
+	return w.restoreTo(ctx, w.options.Checkpoint, w.memory.Release)
 }
 
 // undoRestore goes back to the checkpoint taken just before, if the restore had got as far as the database.
@@ -69,7 +60,8 @@ func (w *Work) restoreFence(ctx context.Context) (string, error) {
 }
 
 // restoreTo restores a checkpoint into a new database, which must prove itself whole, and only then
-// swaps it for the living one by renaming both. The filestore is only ever added to.
+// swaps it for the living one by renaming both. The filestore is only ever added to. Pools need no
+// restart: the bridge sees by the database's oid that it is another one, and opens its registry anew.
 func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error) {
 	live := w.state.Database
 	mark := "r"
@@ -108,11 +100,6 @@ func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error)
 	}
 	if err := w.place.Databases.Drop(ctx, keep); err != nil { // proven: the restored one is in place and whole
 		return "", err
-	}
-	if old := w.memory.OldPool; old != "" {
-		if err := w.place.Runtime.RestartPool(ctx, w.rollout.Environment, old); err != nil {
-			return "", err
-		}
 	}
 	return "restored " + id, nil
 }
