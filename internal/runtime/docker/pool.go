@@ -140,7 +140,8 @@ func (r *Runtime) poolProcess(pool runtime.Pool, role string) process {
 }
 
 func odooEnv(role string) []string {
-	return []string{"WAYBILL_ROLE=" + role, "HOME=" + bridge.DataDir, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"}
+	return []string{"WAYBILL_ROLE=" + role, "HOME=" + bridge.DataDir, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1",
+		"ODOO_HTTP_SOCKET_TIMEOUT=60"} // its 2 s would cut slow uploads and downloads short: the router does not buffer
 }
 
 func (r *Runtime) odooMounts(config, environment, group string) []mount.Mount {
