@@ -185,7 +185,7 @@ func TestUpdateConflict(t *testing.T) {
 		return b.text(t, db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted") == "1"
 	})
 	// Unheld traffic changes what the update will write at its end.
-	b.sql(t, db, "INSERT INTO ir_config_parameter (key, value) VALUES ($1, '{}')", MarkerParameter)
+	b.sql(t, db, "UPDATE ir_config_parameter SET value = '{}' WHERE key = $1", MarkerParameter)
 	_, err = conn.Exec(t.Context(), "SELECT pg_advisory_unlock(42)")
 	require.NoError(t, err)
 	assert.Equal(t, ExitConflict, <-code)
