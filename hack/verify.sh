@@ -55,7 +55,7 @@ check_shell() {
 		say "note: shellcheck is not installed, only syntax was checked: apt-get install -y shellcheck"
 		return 0
 	fi
-	shellcheck -S warning "${scripts[@]}"
+	shellcheck -x -S warning "${scripts[@]}"
 }
 
 # Compiles all Python of the tree elsewhere, so that no __pycache__ comes into it.

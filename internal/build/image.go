@@ -75,7 +75,7 @@ func assemble(base v1.Image, layers []addendum, rel release.Release) (v1.Image, 
 	}
 	config = config.DeepCopy()
 	config.Created = v1.Time{Time: rel.Created}
-	config.Author, config.Container, config.DockerVersion = "", "", ""
+	config.Author, config.Container = "", ""
 	configure(&config.Config, rel)
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, err

@@ -124,7 +124,7 @@ func start(ctx context.Context, o Options) (*Cluster, error) {
 
 func (o *Options) fill() error {
 	if o.Dir == "" || o.Password == "" {
-		return errors.New("Dir and Password must be given")
+		return errors.New("no Dir or no Password given")
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {

@@ -1,7 +1,6 @@
 package promotion
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,9 +68,4 @@ func oneLine(s string) string {
 		s = string(r[:600]) + " …"
 	}
 	return s
-}
-
-// cut tells whether an error only says that the step's context ended.
-func cut(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
