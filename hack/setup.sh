@@ -19,7 +19,7 @@ die() {
 . "$here/docker.sh"
 
 # Each group of packages: names, and what Waybill wants them for.
-groups=(postgresql docker base filesystems git console)
+groups=(postgresql docker base filesystems git console checks)
 packages_postgresql() { echo postgresql; }
 why_postgresql() { echo "Waybill's own state, and the tenants' databases"; }
 packages_docker() { echo docker.io iptables iproute2; }
@@ -32,6 +32,8 @@ packages_git() { echo git ca-certificates; }
 why_git() { echo "estates and releases are Git commits"; }
 packages_console() { echo chromium; }
 why_console() { echo "tests in a real browser"; }
+packages_checks() { echo shellcheck skopeo python3-minimal; }
+why_checks() { echo "what make verify and the registry's tests run"; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"filippo.io/age"
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/bridge"
@@ -58,8 +60,10 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.store, err = store.Open(ctx, stateURL); err != nil {
 		return err
 	}
-	if s.tenants, err = s.startPostgres(ctx, "tenants", tenantsPort); err != nil {
-		return err
+	if s.needsTenantsServer {
+		if s.tenants, err = s.startPostgres(ctx, "tenants", tenantsPort); err != nil {
+			return err
+		}
 	}
 	bucketURL := c.Bucket
 	if bucketURL == "" {
@@ -84,11 +88,21 @@ func (s *server) open(ctx context.Context) (err error) {
 	if own := os.Geteuid(); own != 0 {
 		uid = own
 	}
-	s.runtime, err = docker.New(docker.Options{
-		Instance: s.instance, DataDir: c.Data, UID: uid, GID: uid, Log: s.log,
-		PostgresSocketDir: s.tenants.SocketDir(),
-		RouterImage:       func(ctx context.Context) (string, error) { return docker.SelfImage(ctx, s.registry, s.auth()) },
-	})
+	options := docker.Options{Instance: s.instance, DataDir: c.Data, UID: uid, GID: uid, Log: s.log}
+	if s.tenants != nil {
+		options.PostgresSocketDir = s.tenants.SocketDir()
+	}
+	if c.Registry != "" {
+		options.RegistryAuth = authn.DefaultKeychain
+	}
+	options.RouterImage = func(ctx context.Context) (string, error) {
+		auth, err := s.auth()
+		if err != nil {
+			return "", err
+		}
+		return docker.SelfImage(ctx, s.registry, auth)
+	}
+	s.runtime, err = docker.New(options)
 	return err
 }
 
@@ -117,11 +131,17 @@ func (s *server) startPostgres(ctx context.Context, name string, port int) (*pos
 	})
 }
 
-func (s *server) auth() authn.Authenticator {
-	if s.config.Registry != "" {
-		return authn.Anonymous
+// auth is what the registry wants of whoever writes: the token of our own, or what the machine's
+// Docker configuration holds for another.
+func (s *server) auth() (authn.Authenticator, error) {
+	if s.config.Registry == "" {
+		return &authn.Basic{Username: "waybill", Password: s.keys.Token()}, nil
 	}
-	return &authn.Basic{Username: "waybill", Password: s.keys.Token()}
+	parsed, err := name.NewRegistry(strings.SplitN(s.config.Registry, "/", 2)[0])
+	if err != nil {
+		return nil, fmt.Errorf("the registry %q is no host[:port][/prefix]: %w", s.config.Registry, err)
+	}
+	return authn.DefaultKeychain.Resolve(parsed)
 }
 
 // images is the registry as package build knows it.
@@ -175,8 +195,13 @@ func (s *server) readRelease(ctx context.Context, ref string) (release.Release, 
 // place finds where an environment lives: on this machine's engine, its databases in the server that
 // the estate names or in the embedded one.
 func (s *server) place(ctx context.Context, env estate.Environment) (promotion.Place, error) {
-	place := promotion.Place{Runtime: s.runtime, Host: bridge.PostgresDir, Port: s.tenants.Port(), AdminURL: s.tenants.URL}
-	if env.Database.URL != "" {
+	place := promotion.Place{Runtime: s.runtime}
+	switch {
+	case env.Database.URL == "" && s.tenants == nil:
+		return place, fmt.Errorf("environment %s names no database server, and none was started when this server came up; restart it", env.Name)
+	case env.Database.URL == "":
+		place.Host, place.Port, place.AdminURL = bridge.PostgresDir, s.tenants.Port(), s.tenants.URL
+	default:
 		given, err := url.Parse(env.Database.URL)
 		if err != nil {
 			return place, fmt.Errorf("environment %s: database.url does not parse: %w", env.Name, err)
@@ -253,17 +278,22 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		}
 		return fmt.Sprintf("%d recipients", len(s.keys.Recipients())), nil
 	})
-	look("tenants' database", "update PostgreSQL to a current minor version", func() (string, error) {
-		place, err := s.place(ctx, estate.Environment{Name: "embedded"})
-		if err != nil {
-			return "", err
+	declared, err := estate.Load(ctx, s.config.Estate)
+	if err == nil {
+		for _, env := range declared.Environments {
+			look("database of "+env.Name, "start PostgreSQL, or update it to a current minor version", func() (string, error) {
+				place, err := s.place(ctx, env)
+				if err != nil {
+					return "", err
+				}
+				survives, err := place.Databases.RoleSurvivesReset(ctx)
+				if err == nil && !survives {
+					err = errors.New("DISCARD ALL loses the role that ALTER ROLE … SET role gave (CVE-2024-10978)")
+				}
+				return "answers", err
+			})
 		}
-		survives, err := place.Databases.RoleSurvivesReset(ctx)
-		if err == nil && !survives {
-			err = errors.New("DISCARD ALL loses the role that ALTER ROLE … SET role gave (CVE-2024-10978)")
-		}
-		return "PostgreSQL " + s.tenants.Version, err
-	})
+	}
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
 		if _, err := os.Stat(path); err == nil {

@@ -74,7 +74,10 @@ type server struct {
 	store    *store.Store
 	bucket   *checkpoint.Store
 	state    *postgres.Cluster // nil where given by URL
-	tenants  *postgres.Cluster
+	tenants  *postgres.Cluster // nil where every environment names its own server
+
+	needsTenantsServer bool
+
 	runtime  *docker.Runtime
 	address  string // host:port
 	registry string // where images are pushed and pulled
@@ -95,7 +98,8 @@ func Run(ctx context.Context, c Config) (err error) {
 	if c.Estate, err = filepath.Abs(c.Estate); err != nil {
 		return err
 	}
-	if _, err := estate.Load(ctx, c.Estate); err != nil {
+	declared, err := estate.Load(ctx, c.Estate)
+	if err != nil {
 		return fmt.Errorf("read the estate in %s: %w", c.Estate, err)
 	}
 	if err := os.MkdirAll(c.Data, 0o711); err != nil {
@@ -119,6 +123,9 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("listen on %s: %w. Something else uses this port; give another with --listen", c.Listen, err)
 	}
 	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}}
+	for _, env := range declared.Environments {
+		s.needsTenantsServer = s.needsTenantsServer || env.Database.URL == ""
+	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		_ = listener.Close()
