@@ -262,6 +262,11 @@ func (e *Engine) Converge(ctx context.Context, place Place, environment string) 
 	}
 	var errs []error
 	for _, p := range pools {
+		// One that runs is left alone: a newer Waybill would make it a little differently, and
+		// nothing is changed in place.
+		if state, err := place.Runtime.Pool(ctx, environment, p.Name); err == nil && state.Running {
+			continue
+		}
 		if _, err := e.ensurePool(ctx, place, p); err != nil {
 			errs = append(errs, fmt.Errorf("pool %s: %w", p.Name, err))
 		}
