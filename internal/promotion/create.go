@@ -80,6 +80,9 @@ func (w *Work) copyFrom(ctx context.Context, owner string) (string, error) {
 	if err := w.place.Databases.Drop(ctx, w.state.Database); err != nil { // half of an earlier try
 		return "", err
 	}
+	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
+		return "", err
+	}
 	if _, err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
 		AdminURL: w.place.AdminURL("postgres"), Database: w.state.Database, Owner: owner, Filestore: w.filestore(),
 	}, w.progress(ctx)); err != nil {

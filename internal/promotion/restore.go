@@ -78,6 +78,9 @@ func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error)
 		if err := w.place.Databases.Drop(ctx, aside); err != nil { // what a killed restore left
 			return "", err
 		}
+		if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
+			return "", err
+		}
 		w.fault("inside:restore")
 		_, err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
 			AdminURL: w.place.AdminURL("postgres"), Database: aside, Owner: ownerRole(w.rollout.Environment, w.state.Group), Filestore: w.filestore(),

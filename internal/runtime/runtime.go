@@ -107,4 +107,6 @@ type Runtime interface {
 
 	// DataDir is the folder on this machine that a group's pools see as /var/lib/odoo.
 	DataDir(environment, group string) string
+	// EnsureDataDir makes that folder, so that Odoo may write to it. A restore needs it before any pool runs.
+	EnsureDataDir(environment, group string) error
 }

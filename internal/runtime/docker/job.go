@@ -61,7 +61,7 @@ func (r *Runtime) startJob(ctx context.Context, job runtime.Job) error {
 	if err := r.makeDir(out, 0o700); err != nil {
 		return err
 	}
-	if err := r.makeDir(r.DataDir(job.Environment, job.Group), 0o700); err != nil {
+	if err := r.EnsureDataDir(job.Environment, job.Group); err != nil {
 		return err
 	}
 	if err := r.writeFiles(filepath.Join(dir, "etc"), job.Files, true); err != nil {

@@ -125,3 +125,8 @@ func (r *Runtime) jobDir(environment, job string) string {
 func (r *Runtime) DataDir(environment, group string) string {
 	return filepath.Join(r.environmentDir(environment), "data", group)
 }
+
+// EnsureDataDir makes the folder for the containers' user.
+func (r *Runtime) EnsureDataDir(environment, group string) error {
+	return r.makeDir(r.DataDir(environment, group), 0o700)
+}

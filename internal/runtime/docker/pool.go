@@ -39,7 +39,7 @@ func (r *Runtime) EnsurePool(ctx context.Context, pool runtime.Pool) (runtime.Po
 }
 
 func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
-	if err := r.makeDir(r.DataDir(pool.Environment, pool.Group), 0o700); err != nil {
+	if err := r.EnsureDataDir(pool.Environment, pool.Group); err != nil {
 		return err
 	}
 	if err := r.writeFiles(r.poolDir(pool.Environment, pool.Name), pool.Files, true); err != nil {
