@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -58,6 +59,22 @@ func (a *app) serve() *cobra.Command {
 	cmd.Flags().StringVar(&c.Registry, "registry", "", "host[:port][/prefix] of the OCI registry")
 	cmd.Flags().StringVar(&c.Bucket, "bucket", "", "bucket for checkpoints: s3://…, file:///…")
 	return cmd
+}
+
+func (a *app) down() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Stop what goes on serving when the server has stopped",
+		Long: `Stop pools, routers and the tenants' database of a data folder, after the server has been
+stopped. Nothing is lost: the next waybill up brings everything back.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := server.Down(cmd.Context(), a.data, slog.Default()); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"down": a.data}, func(w io.Writer) { fmt.Fprintln(w, "everything of", a.data, "has stopped") })
+		},
+	}
 }
 
 func (a *app) serveWith(ctx context.Context, c server.Config) error {

@@ -38,6 +38,13 @@ const (
 // containerUser runs Odoo where the server is root and may choose; otherwise containers run as the server's own user.
 const containerUser = 10001
 
+func containerUID() int {
+	if own := os.Geteuid(); own != 0 {
+		return own
+	}
+	return containerUser
+}
+
 // open starts or connects to everything, in the order of need.
 func (s *server) open(ctx context.Context) (err error) {
 	c := s.config
@@ -84,10 +91,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if c.Registry != "" {
 		s.registry = c.Registry
 	}
-	uid := containerUser
-	if own := os.Geteuid(); own != 0 {
-		uid = own
-	}
+	uid := containerUID()
 	options := docker.Options{Instance: s.instance, DataDir: c.Data, UID: uid, GID: uid, Log: s.log}
 	if s.tenants != nil {
 		options.PostgresSocketDir = s.tenants.SocketDir()
