@@ -20,10 +20,10 @@ import (
 	"github.com/waybill-dev/waybill/internal/release"
 )
 
-// TestRealBase builds on the real Odoo 19.0. WAYBILL_TEST_BASE names it: oci:FOLDER or rootfs:FILE.
+// TestRealBase builds on the real Odoo 19.0. WAYBILL_BASE names it: oci:FOLDER or rootfs:FILE.
 func TestRealBase(t *testing.T) {
 	reg, options := realSetup(t)
-	base, cache := os.Getenv("WAYBILL_TEST_BASE"), options.Cache
+	base, cache := os.Getenv("WAYBILL_BASE"), options.Cache
 	start := time.Now()
 	digest, err := ImportBase(t.Context(), base, reg, "odoo:19.0")
 	require.NoError(t, err)
@@ -67,9 +67,9 @@ func TestRealBase(t *testing.T) {
 // realSetup serves a registry with the real base in it, and a source to build.
 func realSetup(t *testing.T) (Registry, Options) {
 	t.Helper()
-	base := os.Getenv("WAYBILL_TEST_BASE")
+	base := os.Getenv("WAYBILL_BASE")
 	if base == "" {
-		t.Fatal("WAYBILL_TEST_BASE is not set; run: hack/base/build.sh && export WAYBILL_TEST_BASE=oci:$(hack/base/build.sh --path)")
+		t.Fatal("WAYBILL_BASE is not set; run: hack/base/build.sh && export WAYBILL_BASE=oci:$(hack/base/build.sh --path)")
 	}
 	handler, err := registry.Handler(t.TempDir(), func(user, password string) bool { return user == "u" && password == "p" })
 	require.NoError(t, err)

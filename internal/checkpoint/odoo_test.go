@@ -16,10 +16,10 @@ import (
 )
 
 // A real Odoo's database and filestore there and back: made by Odoo itself through a login role behind the fence, captured,
-// restored, swapped in, and loaded by Odoo again. Needs a Docker Engine and WAYBILL_TEST_ODOO_IMAGE.
+// restored, swapped in, and loaded by Odoo again. Needs a Docker Engine and WAYBILL_TEST_BASE.
 func TestRealOdoo(t *testing.T) {
-	image := os.Getenv("WAYBILL_TEST_ODOO_IMAGE")
-	require.NotEmpty(t, image, "name an image with Odoo: WAYBILL_TEST_ODOO_IMAGE=odoo:19.0 (make base builds one)")
+	image := os.Getenv("WAYBILL_TEST_BASE")
+	require.NotEmpty(t, image, "name an image with Odoo: WAYBILL_TEST_BASE=odoo:19.0 (make base builds one)")
 	b := setup(t)
 	ctx := context.Background()
 	const login, password = "odoo_pool", "pool-secret"
