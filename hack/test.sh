@@ -23,7 +23,23 @@ section() {
 
 # One package at a time: they share one Docker Engine and two cores. -count=1: real parts change
 # without Go noticing.
-odoo() { go test -tags odoo -count=1 -p 1 -timeout 60m "$@"; }
+odoo() { go test -tags odoo,docker -count=1 -p 1 -timeout 60m "$@"; }
+
+# The base image in the engine, for tests that start containers of it, and the manifests of its modules.
+prepare() {
+	export WAYBILL_TEST_BASE=waybill-test-base:19.0
+	go run ./hack/loadbase "$WAYBILL_BASE" "$WAYBILL_TEST_BASE"
+	local layout=${WAYBILL_BASE#oci:} manifests
+	manifests=$layout/../manifests
+	if [ ! -d "$manifests" ]; then
+		mkdir -p "$manifests.new"
+		# shellcheck disable=SC2012 # the names are digests; the layer is by far the largest blob
+		tar -xzf "$(ls -S "$layout"/blobs/sha256/* | head -1)" -C "$manifests.new" --wildcards '*/odoo/addons/*/__manifest__.py'
+		mv "$manifests.new" "$manifests"
+	fi
+	WAYBILL_TEST_ADDONS=$(cd "$manifests" && pwd)/usr/lib/python3/dist-packages/odoo/addons
+	export WAYBILL_TEST_ADDONS
+}
 
 unit() { go test ./...; }
 integration() { odoo -skip '^TestKill' ./...; }
@@ -32,16 +48,24 @@ kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./...; }
 case ${1:-} in
 core)
 	section "unit tests" unit
+	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
 	;;
 all)
 	section "unit tests" unit
+	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix" kill_matrix all
 	;;
-kill) section "kill matrix" kill_matrix all ;;
-bench) section "benchmarks" odoo -run '^$' -bench . -benchtime 1x ./... ;;
+kill)
+	prepare
+	section "kill matrix" kill_matrix all
+	;;
+bench)
+	prepare
+	section "benchmarks" odoo -run '^$' -bench . -benchtime 1x ./...
+	;;
 *)
 	echo "usage: hack/test.sh core|all|kill|bench" >&2
 	exit 2
