@@ -59,19 +59,21 @@ func (s *story) second(ctx context.Context) error {
 		return errors.Join(err, s.watcher.faults(before))
 	}
 	s.picture(ctx, "r2-form")
-	// The proof: after the update, on a page loaded anew, the old pool still showed the form, without the field that it does not know.
-	update, ok := rollout.step("update", false)
+	// The proof: a page that was asked for behind the hold, so answered after the update, came from
+	// the old pool, without the field that it does not know.
+	hold, ok := rollout.step("hold", false)
 	if !ok {
-		return errors.New("r2's promotion tells of no update")
+		return errors.New("r2's promotion tells of no hold")
 	}
 	old := 0
-	for _, v := range s.watcher.since(update.Finished) {
+	for _, v := range s.watcher.since(hold.Finished) {
 		if v.err == nil && v.how == "reloaded" && !v.bySlot {
 			old++
 		}
 	}
 	if old == 0 {
-		return errors.Join(errors.New("the browser never loaded the form from the old pool after the update, so the story proves nothing"), s.watcher.faults(before))
+		return fmt.Errorf("the browser never loaded the form from the old pool after the update (hold ended %s), so the story proves nothing:\n  %s",
+			hold.Finished.Local().Format(time.TimeOnly), s.watcher.log(before))
 	}
 	if err := s.watcher.faults(before); err != nil {
 		return fmt.Errorf("the browser had trouble while r2 came: %w", err)

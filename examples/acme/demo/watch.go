@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +14,8 @@ import (
 
 // visit is one look at the form of a delivery in the browser.
 type visit struct {
-	at       time.Time
+	at       time.Time // when it began
+	took     time.Duration
 	how      string // reloaded, revisited
 	form     client.Form
 	err      error
@@ -50,6 +53,12 @@ func watch(ctx context.Context, site client.Site, login, password string, delive
 		err = fmt.Errorf("the form of delivery %d does not show its dock; it shows %v", delivery, form.Fields)
 	}
 	if err == nil {
+		var bucket string
+		if bucket, err = browser.Cookie(ctx, client.BucketCookie); err == nil && bucket != strconv.Itoa(lastBucket) {
+			err = fmt.Errorf("the browser came with bucket %d and was given %q", lastBucket, bucket)
+		}
+	}
+	if err == nil {
 		err = browser.Picture(ctx, "r1-form")
 	}
 	if err != nil {
@@ -82,11 +91,12 @@ func (w *watcher) look(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		v.took = time.Since(v.at)
 		v.bySlot, v.byLoader = v.form.Has("dock_slot"), v.form.Has("loading_class")
 		w.mu.Lock()
 		w.visits = append(w.visits, v)
 		w.mu.Unlock()
-		next.Reset(2 * time.Second)
+		next.Reset(time.Second)
 	}
 }
 
@@ -121,6 +131,16 @@ func (w *watcher) until(ctx context.Context, moment time.Time, limit time.Durati
 		case <-tick.C:
 		}
 	}
+}
+
+// log tells the visits since a moment, for whoever has to find out why a story is not proven.
+func (w *watcher) log(moment time.Time) string {
+	var lines []string
+	for _, v := range w.since(moment) {
+		lines = append(lines, fmt.Sprintf("%s %s in %.1f s: %d fields, r2's shown %t, error %v",
+			v.at.Format(time.TimeOnly), v.how, v.took.Seconds(), len(v.form.Fields), v.bySlot, v.err))
+	}
+	return strings.Join(lines, "\n  ")
 }
 
 // faults are the visits that went wrong since a moment.
