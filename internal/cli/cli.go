@@ -12,9 +12,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/waybill-dev/waybill/internal/estate"
 )
 
 // The exit codes.
@@ -73,7 +76,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitDone
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &typed):
+	case errors.As(err, &typed), len(estate.Problems(err)) > 0:
 		fmt.Fprintln(a.err, "waybill:", err)
 		return exitUsage
 	}
@@ -140,11 +143,18 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	return nil
 }
 
+func expectation(names []string) string {
+	if len(names) == 0 {
+		return "no arguments"
+	}
+	return strings.Join(names, " ")
+}
+
 // exactly checks the number of arguments and says what they are.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usagef("%s: expected %d arguments (%v), got %d; see: %s --help", cmd.CommandPath(), len(names), names, len(args), cmd.CommandPath())
+			return usagef("%s: expected %s, got %d arguments; see: %s --help", cmd.CommandPath(), expectation(names), len(args), cmd.CommandPath())
 		}
 		return nil
 	}

@@ -36,7 +36,7 @@ already is overwritten.`,
 				name = args[1]
 			}
 			files := estate.Skeleton(name)
-			if _, err := estate.Parse(asBytes(files)); err != nil {
+			if _, err := estate.Parse(documents(files)); err != nil {
 				return usagef("%q cannot be the product's name: %w", name, err)
 			}
 			var written []string
@@ -66,10 +66,13 @@ already is overwritten.`,
 	}
 }
 
-func asBytes(files map[string]string) map[string][]byte {
+// documents are the files that are the estate itself; others help an editor.
+func documents(files map[string]string) map[string][]byte {
 	out := map[string][]byte{}
 	for name, content := range files {
-		out[name] = []byte(content)
+		if filepath.Ext(name) == ".yaml" {
+			out[name] = []byte(content)
+		}
 	}
 	return out
 }
