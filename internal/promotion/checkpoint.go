@@ -101,6 +101,9 @@ func (w *Work) holdGarbage(ctx context.Context, on bool) error {
 		return err
 	}
 	for _, pool := range poolsOf(w.state.Live.Stable, w.state.Live.Canary) {
+		if state, err := w.place.Runtime.Pool(ctx, w.rollout.Environment, pool); err == nil && !state.Running {
+			continue // nothing collects there, and a checkpoint matters most when a pool is down
+		}
 		if err := w.seen(ctx, pool, generation); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +51,9 @@ type Engine struct {
 	holder string
 	log    *slog.Logger
 	fault  func(point string) // called at step boundaries and inside steps; tests kill the server there
+
+	mu     sync.Mutex
+	atWork map[string]chan struct{} // rollouts that this server works on; closed when the step has ended
 }
 
 // New makes an engine; holder names this server among its replicas.
@@ -57,7 +61,7 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 	if fault == nil {
 		fault = func(string) {}
 	}
-	e := &Engine{rooms: rooms, holder: holder, log: log, fault: fault}
+	e := &Engine{rooms: rooms, holder: holder, log: log, fault: fault, atWork: map[string]chan struct{}{}}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(rooms.Store.Pool), &river.Config{
@@ -104,6 +108,9 @@ func (e *Engine) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, o := range orphans {
+		if e.isAtWork(o.Rollout) { // our own lease ran out while the database was away; the heartbeat renews it
+			continue
+		}
 		if _, err := e.river.Insert(ctx, advanceArgs{o.Rollout, o.Epoch}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true}}); err != nil {
 			return err
 		}
@@ -116,9 +123,46 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, rollout string, epoch i
 	return err
 }
 
+func (e *Engine) isAtWork(rollout string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.atWork[rollout] != nil
+}
+
+// take marks a rollout as worked on by this server, after the step before has ended: that one's last
+// act was to commit the job for this one. done unmarks it.
+func (e *Engine) take(ctx context.Context, rollout string) (done func(), err error) {
+	for {
+		e.mu.Lock()
+		before := e.atWork[rollout]
+		if before == nil {
+			ended := make(chan struct{})
+			e.atWork[rollout] = ended
+			e.mu.Unlock()
+			return func() {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				delete(e.atWork, rollout)
+				close(ended)
+			}, nil
+		}
+		e.mu.Unlock()
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // advance does one step of a rollout, forward or back, and commits its result together with the
 // job for the next one.
 func (e *Engine) advance(ctx context.Context, rollout string, epoch int64) error {
+	done, err := e.take(ctx, rollout)
+	if err != nil {
+		return err
+	}
+	defer done()
 	r, ok, err := e.rooms.Store.Acquire(ctx, rollout, epoch, e.holder, leaseTime)
 	if err != nil || !ok {
 		return err
