@@ -1,3 +1,4 @@
+import os
 import socket
 
 from odoo import _
@@ -14,10 +15,9 @@ def hand_over(label):
     """
     if not config["workers"]:
         return
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(2)
-            line.connect(SPOOLER)
-            line.sendall(label.encode() + b"\n")
-    except OSError as error:
-        raise UserError(_("The label %(label)s could not be printed: %(error)s", label=label, error=error)) from error
+    if not os.path.exists(SPOOLER):
+        raise UserError(_("The label %(label)s could not be printed: no spooler at %(path)s", label=label, path=SPOOLER))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(2)
+        line.connect(SPOOLER)
+        line.sendall(label.encode() + b"\n")
