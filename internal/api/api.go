@@ -233,6 +233,21 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	}) (*body[[]checkpoint.Info], error) {
 		return reply(b.Checkpoints.List(ctx, in.Environment, in.Tenant))
 	})
+	huma.Post(api, "/api/v1/checkpoints/{environment}/{tenant}/prune", func(ctx context.Context, in *struct {
+		Environment string `path:"environment"`
+		Tenant      string `path:"tenant"`
+		Body        struct {
+			Last int `json:"last" minimum:"1" maximum:"10000" doc:"Keep so many newest ones"`
+			Days int `json:"days,omitempty" minimum:"0" maximum:"3650" doc:"and all that are not older"`
+		}
+	}) (*body[[]string], error) {
+		gone, err := b.Checkpoints.Retain(ctx, in.Environment, in.Tenant, checkpoint.Policy{Last: in.Body.Last, Days: in.Body.Days})
+		ids := []string{}
+		for _, ref := range gone {
+			ids = append(ids, ref.ID)
+		}
+		return reply(ids, err)
+	})
 	huma.Post(api, "/api/v1/checkpoints", func(ctx context.Context, in *struct{ Body TenantBody }) (*body[Asked], error) {
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCheckpoint, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant}})
 	})

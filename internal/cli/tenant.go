@@ -42,8 +42,32 @@ promote a release to it.`,
 }
 
 func (a *app) checkpoint() *cobra.Command {
-	cmd := &cobra.Command{Use: "checkpoint", Short: "Take, list and verify checkpoints"}
-	cmd.AddCommand(
+	cmd := &cobra.Command{Use: "checkpoint", Short: "Take, list and prune checkpoints"}
+	var last, days int
+	prune := &cobra.Command{Use: "prune ENVIRONMENT/TENANT", Short: "Delete old checkpoints, and files that only they named", Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			environment, tenant, err := tenantRef(args[0])
+			if err != nil {
+				return err
+			}
+			if last < 1 {
+				return usagef("checkpoint prune needs --last: how many of the newest to keep")
+			}
+			var gone []string
+			path := "/api/v1/checkpoints/" + url.PathEscape(environment) + "/" + url.PathEscape(tenant) + "/prune"
+			if err := a.call(cmd.Context(), "POST", path, map[string]int{"last": last, "days": days}, &gone); err != nil {
+				return err
+			}
+			return a.print(gone, func(w io.Writer) {
+				for _, id := range gone {
+					fmt.Fprintln(w, "deleted", id)
+				}
+				fmt.Fprintf(w, "%d deleted\n", len(gone))
+			})
+		}}
+	prune.Flags().IntVar(&last, "last", 0, "keep so many of the newest")
+	prune.Flags().IntVar(&days, "days", 0, "and all that are not older than this")
+	cmd.AddCommand(prune,
 		&cobra.Command{Use: "create ENVIRONMENT/TENANT", Short: "Take a checkpoint now, and read it back", Args: exactly("ENVIRONMENT/TENANT"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				environment, tenant, err := tenantRef(args[0])
