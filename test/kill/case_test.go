@@ -26,7 +26,7 @@ const (
 const goOnLimit = 10 * time.Second
 
 // limit bounds one promotion with all its kills; it is no measure, only an end.
-const limit = 12 * time.Minute
+const limit = 8 * time.Minute
 
 // crew are the people who work while a case goes on.
 type crew struct {
@@ -55,9 +55,7 @@ func hire(t *testing.T, s *stage.Stage) *crew {
 		}
 		_ = ledger.Close()
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	if err := c.Start(ctx); err != nil {
+	if err := c.Start(t.Context()); err != nil { // they work for as long as the test goes on
 		t.Fatalf("the crew cannot begin to work: %v", err)
 	}
 	return c
@@ -66,7 +64,7 @@ func hire(t *testing.T, s *stage.Stage) *crew {
 // goHome lets the crew prove that they can still work, and compares their record with the database.
 func (c *crew) goHome(t *testing.T, s *stage.Stage, r *row) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	_, before := c.Orders()
 	err := stage.Poll(ctx, 200*time.Millisecond, "another order to be shipped after the end", func() (bool, error) {
@@ -121,6 +119,7 @@ type scenario struct {
 	serving  string   // afterwards
 	schema   string
 	reason   string                                  // words in it, where it is rolled back
+	before   func(t *testing.T)                      // takes something away before the procedure is asked
 	meddle   func(ctx context.Context, t *testing.T) // takes something else away, once the procedure is asked
 	restored bool                                    // the data goes back: what was ordered meanwhile is not looked for
 }
@@ -140,6 +139,9 @@ func play(t *testing.T, sc scenario) {
 	var people *crew
 	if !sc.restored {
 		people = hire(t, s)
+	}
+	if sc.before != nil {
+		sc.before(t)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -184,6 +186,9 @@ func schemaAfter(p api.Promotion) string {
 func describe(sc scenario) string {
 	if len(sc.points) > 3 {
 		return strings.Join(sc.points[:2], ", ") + " … " + sc.points[len(sc.points)-1]
+	}
+	if len(sc.points) == 0 {
+		return "a part"
 	}
 	return strings.Join(sc.points, ", ")
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/waybill-dev/waybill/examples/acme/stage"
 )
 
+// holdBudget leaves room for servers that die in the hold, one after the other, on a busy machine.
+const holdBudget = 150 * time.Second
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	printTable(os.Stdout)
@@ -48,7 +51,7 @@ func theStage(t *testing.T) *stage.Stage {
 	if shared == nil {
 		options, err := stage.Here(t.Context(), "kill")
 		if err == nil {
-			options.Hold = 150 * time.Second // a server that dies in the hold, and again, on a busy machine
+			options.Hold = holdBudget
 			options.Log = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 			shared, err = stage.Open(context.WithoutCancel(t.Context()), options)
 		}
