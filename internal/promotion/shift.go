@@ -86,6 +86,11 @@ func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 	rollout := w.env.Environment.Rollout
 	var flows flowWatch
 	for {
+		if w.memory.Shift != nil { // the counts are read after the flows, which take their time
+			if err := flows.look(ctx, w); err != nil {
+				return "", err
+			}
+		}
 		now, started, err := w.read(ctx)
 		if err != nil {
 			return "", err
@@ -101,9 +106,6 @@ func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 				return "", err
 			}
 			continue
-		}
-		if err := flows.look(ctx, w); err != nil {
-			return "", err
 		}
 		verdict := judge.Step(judge.StepInput{
 			Stable:      judge.Counts(now.Old.minus(base.Old)),
@@ -141,6 +143,11 @@ func bake(ctx context.Context, w *Work) (string, error) {
 	}
 	var flows flowWatch
 	for {
+		if w.memory.Shift != nil {
+			if err := flows.look(ctx, w); err != nil {
+				return "", err
+			}
+		}
 		now, started, err := w.read(ctx)
 		if err != nil {
 			return "", err
@@ -150,9 +157,7 @@ func bake(ctx context.Context, w *Work) (string, error) {
 			if err := w.remember(ctx); err != nil {
 				return "", err
 			}
-		}
-		if err := flows.look(ctx, w); err != nil {
-			return "", err
+			continue
 		}
 		seen := now.New.minus(w.memory.Shift.New)
 		verdict := judge.Step(judge.StepInput{Canary: judge.Counts(seen), Ready: flows.ready, FlowFailure: flows.failure, Tolerance: rollout.MaxErrorRate, Alone: true})
