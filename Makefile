@@ -24,7 +24,7 @@ WITH := hack/with.sh
 
 .PHONY: demo
 demo: build ## The main job on a real Odoo: five releases, production working all the while
-	$(WITH) packages docker base -- go run ./examples/acme/demo
+	$(WITH) packages docker base -- hack/demo.sh
 
 .PHONY: test
 test: build ## Everything that guards a change, on real parts; sets up what it needs (under 35 minutes)
