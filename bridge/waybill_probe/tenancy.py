@@ -13,13 +13,14 @@ import psycopg2
 
 from odoo import http, sql_db
 
-from . import compat, pool
+from . import bucket, compat, pool
 
 _logger = logging.getLogger(__name__)
 
 _local = threading.local()
 
-# Where psycopg2 may go besides tenants: cron listens there, /web/health looks in.
+# Where psycopg2 may go besides tenants: cron listens there, the bus notifies, /web/health looks in.
+# It holds no tenant's data; what a client names as its database is checked elsewhere.
 _SYSTEM = ("postgres",)
 
 
@@ -52,7 +53,7 @@ def may_open(database):
     """Why this thread may not open a database; empty when it may."""
     in_request, own = request_database()
     if in_request:
-        if database == own or (database in _SYSTEM and own is None):
+        if database == own or database in _SYSTEM:  # Odoo's bus notifies through it after a commit
             return ""
         return "database %s does not belong to this host" % database
     if database in _SYSTEM or pool.tenant(database):
@@ -245,7 +246,7 @@ def _patch_wsgi():
         if named and named != database:
             return not_found(start_response)
         with serving(database):
-            answer = stock(app, environ, start_response)
+            answer = stock(app, environ, bucket.telling(environ, start_response))
         if environ.get("PATH_INFO") == "/websocket":
             _patch_websocket()
         return answer

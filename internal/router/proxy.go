@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -231,6 +232,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Trailer = nil                     // WSGI has none; and headers must not come in by that way
 	cleanHeader(pr.Out.Header)
 	setProxyHeaders(pr.Out.Header, pr.In)
+	pr.Out.Header.Set("X-Waybill-Bucket", strconv.Itoa(f.bucket)) // the bridge gives cookies only where no router does
 }
 
 func answered(res *http.Response) error {
