@@ -89,7 +89,7 @@ func (s *Stage) engine() (*docker.Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	uid := 10001
+	uid := OdooUser
 	if own := os.Geteuid(); own != 0 {
 		uid = own
 	}
@@ -161,4 +161,15 @@ func Poll(ctx context.Context, every time.Duration, what string, done func() (bo
 		case <-tick.C:
 		}
 	}
+}
+
+// OdooUser is the user and group that Odoo's processes have where the server is root.
+const OdooUser = 10001
+
+// SocketFolder is where a PostgreSQL server has its socket.
+func (s *Stage) SocketFolder(server string) string { return filepath.Join(s.Data(), "run", server) }
+
+// Filestore is the folder with the tenant's attachments.
+func (s *Stage) Filestore() string {
+	return filepath.Join(s.Data(), "environments", Environment, "data", "shared", "filestore", Database)
 }
