@@ -1,3 +1,5 @@
+//go:build odoo
+
 package acme_test
 
 import (
@@ -68,12 +70,12 @@ func odoo(t *testing.T) *plain {
 func start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
-	image := os.Getenv("WAYBILL_TEST_ODOO_IMAGE")
+	image := os.Getenv("WAYBILL_TEST_BASE")
 	if image == "" {
 		image = "odoo-base:19"
 	}
 	if out, err := exec.CommandContext(ctx, "docker", "image", "inspect", image).CombinedOutput(); err != nil {
-		return fmt.Errorf("no image %s in the Docker Engine at %q (make base makes one; WAYBILL_TEST_ODOO_IMAGE names another): %w: %s",
+		return fmt.Errorf("no image %s in the Docker Engine at %q (make base makes one; WAYBILL_TEST_BASE names another): %w: %s",
 			image, os.Getenv("DOCKER_HOST"), err, bytes.TrimSpace(out[max(0, len(out)-300):]))
 	}
 	dir, err := os.MkdirTemp("", "acme-odoo-")

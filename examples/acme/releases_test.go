@@ -1,3 +1,5 @@
+//go:build odoo
+
 package acme_test
 
 import (
