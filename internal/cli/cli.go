@@ -114,7 +114,29 @@ back by itself when the business suffers.`,
 		a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
 		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.version(), a.router(),
 	)
+	verbsOnly(root)
 	return root
+}
+
+// verbsOnly makes a word that is no verb a mistake, wherever verbs are expected.
+func verbsOnly(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		verbsOnly(sub)
+	}
+	if !cmd.HasSubCommands() || cmd.Runnable() {
+		return
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "see: " + cmd.CommandPath() + " --help"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usagef("%s has no verb %q; %s", cmd.CommandPath(), args[0], hint)
+	}
 }
 
 // defaultData is the data folder where none is named.
