@@ -132,6 +132,7 @@ func verbsOnly(cmd *cobra.Command) {
 			return cmd.Help()
 		}
 		hint := "see: " + cmd.CommandPath() + " --help"
+		cmd.SuggestionsMinimumDistance = 2
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
