@@ -21,6 +21,10 @@ const (
 	leaseTime  = 4 * time.Second
 	heartbeat  = time.Second
 	sweepEvery = 500 * time.Millisecond
+	// sweepAgain is how soon a rollout may be put back to work once more. There must be an end to it:
+	// a job of the same epoch that found the lease taken is done, and one whose server died before it
+	// took the lease is "running" for River's rescue time of an hour. The epoch makes doubles harmless.
+	sweepAgain = time.Second
 )
 
 // advanceArgs is the River job "do the next step of this rollout". The epoch makes every
@@ -111,7 +115,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 		if e.isAtWork(o.Rollout) { // our own lease ran out while the database was away; the heartbeat renews it
 			continue
 		}
-		if _, err := e.river.Insert(ctx, advanceArgs{o.Rollout, o.Epoch}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true}}); err != nil {
+		if _, err := e.river.Insert(ctx, advanceArgs{o.Rollout, o.Epoch}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: sweepAgain}}); err != nil {
 			return err
 		}
 	}

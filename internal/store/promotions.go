@@ -172,9 +172,10 @@ func (s *Store) Acquire(ctx context.Context, rollout string, epoch int64, holder
 	return r, err == nil, err
 }
 
-// Heartbeat prolongs the lease and tells whether a person asked to go back.
+// Heartbeat prolongs the lease and tells whether a person asked to go back. A lease that was given
+// back (EndStep) is not taken again: the next step would find the rollout taken, by nobody.
 func (s *Store) Heartbeat(ctx context.Context, l Lease, lease time.Duration) (abort string, err error) {
-	err = s.Pool.QueryRow(ctx, "update rollouts set lease_until = now() + $3 where id = $1 and epoch = $2 returning abort",
+	err = s.Pool.QueryRow(ctx, "update rollouts set lease_until = now() + $3 where id = $1 and epoch = $2 and lease_until is not null returning abort",
 		l.Rollout, l.Epoch, lease).Scan(&abort)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrFenced
