@@ -140,24 +140,22 @@ func (e *Engine) tellPools(ctx context.Context, place Place, environment string)
 func (e *Engine) poolFile(ctx context.Context, generation int64, p store.Pool, tenants []store.Tenant) ([]byte, error) {
 	config := bridge.PoolConfig{Protocol: bridge.Protocol, Generation: generation, Environment: p.Environment, Pool: p.Name, Release: p.Release,
 		KeepAssets: true, Tenants: []bridge.PoolTenant{}}
+	r, err := e.rooms.Store.Release(ctx, p.Release)
+	if err != nil {
+		return nil, fmt.Errorf("look up release %s: %w", p.Release, err)
+	}
+	versions := map[string]string{}
+	for _, m := range r.Modules {
+		versions[m.Name] = m.Version
+	}
 	for _, t := range tenants {
 		if !t.Live.Serves(p.Name) {
 			continue
 		}
-		versions := map[string]string{}
-		if t.SchemaRelease != "" {
-			schema, err := e.rooms.Store.Release(ctx, t.SchemaRelease)
-			if err != nil {
-				return nil, fmt.Errorf("look up release %s: %w", t.SchemaRelease, err)
-			}
-			for _, m := range schema.Modules {
-				versions[m.Name] = m.Version
-			}
-		}
 		config.Tenants = append(config.Tenants, bridge.PoolTenant{
 			Name: t.Name, Database: t.Database, Hosts: t.Hosts, Modules: versions,
 			Cron: t.Live.Cron == p.Name, GCHold: t.Live.GCHold,
-			PruneViews: t.SchemaRelease != p.Release,
+			PruneViews: t.SchemaRelease != p.Release, // the database may be ahead of this pool's code, and the old release was found to bear that
 		})
 	}
 	return json.MarshalIndent(config, "", "  ")
