@@ -116,11 +116,8 @@ func showPromotion(w io.Writer, p api.Promotion) {
 	if p.EstateCommit != "" {
 		fmt.Fprintf(w, "estate at commit %s\n", p.EstateCommit)
 	}
-	for _, r := range p.Rollouts {
-		for _, s := range r.Steps {
-			fmt.Fprintln(w, stepLine(r.Tenant, s))
-		}
-	}
+	told := teller{out: w, seen: map[string]bool{}}
+	told.tell(p)
 	summary(w, p)
 }
 

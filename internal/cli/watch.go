@@ -104,6 +104,8 @@ type teller struct {
 	live bool
 	seen map[string]bool
 	open bool // the last line is one that will be overwritten
+
+	retried string // what was told of the last try that failed
 }
 
 func (t *teller) tell(p api.Promotion) {
@@ -113,7 +115,10 @@ func (t *teller) tell(p api.Promotion) {
 			key := fmt.Sprintf("%s/%d", r.Tenant, i)
 			if s.Finished != nil && !t.seen[key] {
 				t.seen[key] = true
-				t.line(stepLine(r.Tenant, s))
+				if again := r.Tenant + stepName(s) + s.Detail; s.Outcome != "retried" || t.retried != again {
+					t.line(stepLine(r.Tenant, s)) // a try that failed like the one before is told once
+					t.retried = again
+				}
 			}
 			if s.Finished == nil {
 				now = fmt.Sprintf("  … %s %s %s", r.Tenant, stepName(s), faint.Render(s.Detail))
