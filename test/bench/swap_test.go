@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/examples/acme/client"
 	"github.com/waybill-dev/waybill/examples/acme/stage"
 )
 
@@ -37,6 +39,8 @@ func BenchmarkSwap(b *testing.B) {
 		if out, err := exec.CommandContext(b.Context(), "docker", "restart", "--time", "30", web).CombinedOutput(); err != nil {
 			b.Fatalf("docker restart: %v: %s", err, out)
 		}
+		_, now := webContainer(b, s) // the engine may have given it another address
+		direct.moveTo(now)
 		direct.awaitGood(b)
 		theirs := direct.stop()
 		if theirs.failed == 0 {
@@ -90,15 +94,17 @@ func webContainer(b *testing.B, s *stage.Stage) (name, address string) {
 	return name, strings.Fields(string(out))[0] + ":8069"
 }
 
-// prober asks for the login page 20 times a second, each request on its own.
+// prober asks for the login page 20 times a second, each request on its own and from another
+// session bucket, as many people would: a release that gets its share of them can be judged.
 type prober struct {
-	client  *http.Client
-	address string
-	quit    chan struct{}
-	done    sync.WaitGroup
-	good    chan struct{} // signalled with each good answer
+	http *http.Client
+	quit chan struct{}
+	done sync.WaitGroup
+	good chan struct{} // signalled with each good answer
 
 	mu       sync.Mutex
+	address  string
+	asked    int
 	requests int
 	failed   int
 	lastGood time.Time
@@ -112,9 +118,10 @@ type tally struct {
 
 func probe(b *testing.B, address string) *prober {
 	b.Helper()
-	p := &prober{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+	p := &prober{http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		address: address, quit: make(chan struct{}), good: make(chan struct{}, 1)}
+		quit: make(chan struct{}), good: make(chan struct{}, 1)}
+	p.moveTo(address)
 	p.ask(b.Context())
 	if p.failed > 0 {
 		b.Fatalf("the login page at %s is not there before anything happens", address)
@@ -134,13 +141,25 @@ func probe(b *testing.B, address string) *prober {
 	return p
 }
 
+// moveTo has the next requests go to another host:port.
+func (p *prober) moveTo(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.address = address
+}
+
 func (p *prober) ask(ctx context.Context) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/web/login", nil)
+	p.mu.Lock()
+	url, bucket := "http://"+p.address+"/web/login", p.asked*37%100
+	p.asked++
+	p.mu.Unlock()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		panic(err) // an address of our own
 	}
 	request.Host = stage.Host
-	answer, err := p.client.Do(request)
+	request.AddCookie(&http.Cookie{Name: client.BucketCookie, Value: strconv.Itoa(bucket)})
+	answer, err := p.http.Do(request)
 	ok := err == nil && answer.StatusCode == http.StatusOK
 	if err == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20))

@@ -70,7 +70,7 @@ func TestKillOnTheWayBack(t *testing.T) {
 		lift(t, "r3")
 	})
 	t.Run("after a committed update", func(t *testing.T) {
-		play(t, scenario{release: "r4", points: boundaries("-undo", "verify", "let go", "update", "hold", "start pool"),
+		play(t, scenario{release: "r4", points: boundaries("-undo", "verify", "update", "hold", "checkpoint", "start pool"),
 			outcome: rolledBack, reason: "printed", serving: "r1", schema: "r4"})
 		lift(t, "r4")
 	})
