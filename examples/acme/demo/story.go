@@ -12,6 +12,7 @@ import (
 
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
+	"github.com/waybill-dev/waybill/examples/acme/initial"
 )
 
 // The ends that a promotion has in the story.
@@ -26,7 +27,7 @@ type story struct {
 	cli     cli
 	begun   time.Time
 	commits map[string]string
-	initial initial
+	initial initial.Database
 
 	server           *server
 	test, production client.Site
@@ -65,7 +66,7 @@ func (s *story) open(ctx context.Context) (err error) {
 			return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
 		}
 	}
-	if s.initial, err = fromCache(s.cache, s.data, s.base); err != nil {
+	if s.initial, err = s.cached().Take(s.data); err != nil {
 		return err
 	}
 	s.say("Waybill starts.")

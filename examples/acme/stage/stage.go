@@ -20,6 +20,7 @@ import (
 
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
+	"github.com/waybill-dev/waybill/examples/acme/initial"
 	"github.com/waybill-dev/waybill/internal/api"
 )
 
@@ -48,8 +49,8 @@ type Stage struct {
 	Options
 	Address string // host:port of the server
 	Site    client.Site
-	Server  *Server // the one that is up; nil while none is
-	Initial Initial
+	Server  *Server           // the one that is up; nil while none is
+	Initial initial.Database  // of production
 	Digests map[string]string // of the releases, by name
 }
 
@@ -142,7 +143,9 @@ func (s *Stage) write(ctx context.Context) error {
 			return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
 		}
 	}
-	return s.fromCache()
+	var err error
+	s.Initial, err = s.cached().Take(s.Data())
+	return err
 }
 
 const product = `kind: Product
@@ -220,7 +223,7 @@ func (s *Stage) create(ctx context.Context) error {
 	if s.Initial.Checkpoint, err = s.Checkpoint(ctx); err != nil {
 		return err
 	}
-	return s.toCache()
+	return s.cached().Keep(s.Data(), s.Initial)
 }
 
 // Checkpoint takes a checkpoint of the tenant and returns its id.
@@ -267,4 +270,9 @@ func freeAddress() (string, error) {
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+// cached is where the initial database is kept.
+func (s *Stage) cached() initial.Cache {
+	return initial.Cache{Folder: s.Cache, Kind: "production", Base: s.Base}
 }
