@@ -96,7 +96,10 @@ func (w *Work) runUpdate(ctx context.Context, job bridge.Job) (bridge.JobResult,
 		return bridge.JobResult{}, err
 	}
 	w.fault("inside:update")
+	telling, told := context.WithCancel(ctx)
+	go w.tellProgress(telling, name)
 	state, err := w.place.Runtime.WaitJob(ctx, w.rollout.Environment, name)
+	told()
 	if err != nil {
 		return bridge.JobResult{}, fmt.Errorf("wait for the update: %w", err)
 	}
@@ -134,6 +137,35 @@ func (w *Work) runUpdate(ctx context.Context, job bridge.Job) (bridge.JobResult,
 		return result, failed("the update was killed %d times (exit code %d): %s", w.memory.UpdateTry, state.ExitCode, lastLines(state.Log))
 	}
 	return result, fmt.Errorf("the update was killed (exit code %d): %s", state.ExitCode, lastLines(state.Log))
+}
+
+// tellProgress notes which module the update is at, as long as it runs.
+func (w *Work) tellProgress(ctx context.Context, name string) {
+	last := ""
+	_ = poll(ctx, 2*time.Second, func() (bool, error) {
+		state, err := w.place.Runtime.Job(ctx, w.rollout.Environment, name)
+		if err != nil || !state.Running {
+			return err == nil, err
+		}
+		lines := strings.Split(state.Log, "\n")
+		for i := len(lines) - 1; i >= 0; i-- {
+			var event struct {
+				Event string `json:"event"`
+				Name  string `json:"name"`
+				Index int    `json:"index"`
+				Count int    `json:"count"`
+			}
+			if !strings.HasPrefix(lines[i], "{") || json.Unmarshal([]byte(lines[i]), &event) != nil || event.Event != "module" {
+				continue
+			}
+			if now := fmt.Sprintf("module %s, %d of %d", event.Name, event.Index, event.Count); now != last {
+				last = now
+				w.note(ctx, "%s", now)
+			}
+			break
+		}
+		return false, nil
+	})
 }
 
 func (w *Work) startUpdate(ctx context.Context, name string, job bridge.Job) error {

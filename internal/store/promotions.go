@@ -235,7 +235,7 @@ func (s *Store) Note(ctx context.Context, l Lease, seq int64, detail string) err
 		if _, err := tx.Exec(ctx, "update rollouts set revision = revision + 1 where id = $1", l.Rollout); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "update steps set detail = $3 where rollout_id = $1 and seq = $2", l.Rollout, seq, detail)
+		_, err := tx.Exec(ctx, "update steps set detail = $3 where rollout_id = $1 and seq = $2 and outcome = 'running'", l.Rollout, seq, detail)
 		return err
 	})
 }
