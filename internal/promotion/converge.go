@@ -109,7 +109,7 @@ func routeOf(t store.Tenant, running []runtime.PoolState) (router.Tenant, bool) 
 		route.Stable = *canary
 	case stable != nil:
 		route.Stable = *stable
-		if canary != nil && live.Weight > 0 {
+		if canary != nil && live.Weight > 0 && live.Canary != live.Stable { // a restore may lead to the pool that serves
 			route.Canary, route.Weight = canary, live.Weight
 		}
 	default:
