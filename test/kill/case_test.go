@@ -31,7 +31,6 @@ const limit = 8 * time.Minute
 // crew are the people who work while a case goes on.
 type crew struct {
 	client.Crew
-	mark    client.Mark
 	stopped bool
 }
 
