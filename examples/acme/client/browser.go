@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -162,9 +163,19 @@ func (b *Browser) do(ctx context.Context, what string, actions ...step) error {
 	if err := chromedp.Do(tab, actions...); err != nil {
 		picture := filepath.Join(b.folder, "failed.png")
 		_ = b.Picture(context.WithoutCancel(ctx), "failed")
-		return fmt.Errorf("browser: %s: %w (problems: %q; picture: %s)", what, err, b.Problems(), picture)
+		problems := b.Problems()
+		if networkChanged(problems) {
+			return fmt.Errorf("browser: %s: %w", what, ErrNetworkChanged)
+		}
+		return fmt.Errorf("browser: %s: %w (problems: %q; picture: %s)", what, err, problems, picture)
 	}
 	return nil
+}
+
+// networkChanged tells a page that was cut off by the browser itself. What else went wrong on it
+// followed from that.
+func networkChanged(problems []string) bool {
+	return slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "net::ERR_NETWORK_CHANGED") })
 }
 
 // Login logs in through the login page.
@@ -236,6 +247,8 @@ func (b *Browser) form(ctx context.Context, what string, actions ...step) (Form,
 	}
 	problems := b.Problems()
 	switch {
+	case networkChanged(problems):
+		return form, fmt.Errorf("browser: %s: %w", what, ErrNetworkChanged)
 	case len(dialogs) > 0:
 		return form, fmt.Errorf("browser: %s: an error dialog: %s %q", what, excerpt([]byte(dialogs[0])), problems)
 	case asksLogin:

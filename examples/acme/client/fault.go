@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// ErrNetworkChanged says that Chromium saw an interface come or go on its own machine, and gave its
+// requests up for that. Each container that starts beside it makes one; it says nothing of any server.
+var ErrNetworkChanged = errors.New("the browser's own machine changed its network")
+
 // ErrLoggedOut says that the session is gone: the server asked for a login, or said that it expired.
 var ErrLoggedOut = errors.New("the session is gone")
 

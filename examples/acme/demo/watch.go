@@ -91,6 +91,10 @@ func (w *watcher) look(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(v.err, client.ErrNetworkChanged) { // no visit: the next one is
+			next.Reset(time.Second)
+			continue
+		}
 		v.took = time.Since(v.at)
 		v.bySlot, v.byLoader = v.form.Has("dock_slot"), v.form.Has("loading_class")
 		w.mu.Lock()
