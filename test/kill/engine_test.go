@@ -53,14 +53,15 @@ func engineOfOurOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache = filepath.Join(cache, "waybill")
 	if given := os.Getenv("WAYBILL_CACHE"); given != "" {
-		cache = filepath.Dir(given)
+		cache = given
 	}
 	options, err := stage.Here(t.Context(), "engine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("WAYBILL_CACHE", filepath.Join(cache, "waybill-engine"))
+	t.Setenv("WAYBILL_CACHE", filepath.Join(cache, "engine"))
 	t.Setenv("DOCKER_HOST", "")
 	said, err := setup(t.Context(), "docker")
 	if err != nil {
