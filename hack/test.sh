@@ -42,8 +42,14 @@ prepare() {
 }
 
 unit() { go test ./...; }
-integration() { odoo -skip '^TestKill' ./...; }
-kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./...; }
+# The packages that have tests with these tags; the others ran with the unit tests.
+tagged() { grep -lE '^//go:build .*(odoo|docker)' -r --include='*_test.go' examples internal | xargs -n1 dirname | sort -u | sed 's|^|./|'; }
+integration() {
+	local packages
+	mapfile -t packages < <(tagged)
+	odoo "${packages[@]}"
+}
+kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 case ${1:-} in
 core)
@@ -64,7 +70,7 @@ kill)
 	;;
 bench)
 	prepare
-	section "benchmarks" odoo -run '^$' -bench . -benchtime 1x ./...
+	section "benchmarks" odoo -v -run '^$' -bench . -benchtime 1x ./test/bench ./internal/router
 	;;
 *)
 	echo "usage: hack/test.sh core|all|kill|bench" >&2
