@@ -32,6 +32,7 @@ type Browser struct {
 
 	mu       sync.Mutex
 	problems []string
+	giveUp   func() // ends what the tab is doing; nil while it does nothing
 }
 
 // FindChromium returns the Chromium of this machine.
@@ -139,6 +140,9 @@ func (b *Browser) problem(text string) {
 	if len(b.problems) < 100 {
 		b.problems = append(b.problems, excerpt([]byte(text)))
 	}
+	if networkChanged([]string{text}) && b.giveUp != nil {
+		b.giveUp() // such a page may stay half loaded for ever
+	}
 }
 
 // Problems returns what went wrong in the tab since the last call: exceptions, errors in the
@@ -160,6 +164,8 @@ func (b *Browser) do(ctx context.Context, what string, actions ...step) error {
 	tab, cancel := context.WithTimeout(b.tab, patience)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
+	b.whileBusy(cancel)
+	defer b.whileBusy(nil)
 	if err := chromedp.Do(tab, actions...); err != nil {
 		picture := filepath.Join(b.folder, "failed.png")
 		_ = b.Picture(context.WithoutCancel(ctx), "failed")
@@ -170,6 +176,12 @@ func (b *Browser) do(ctx context.Context, what string, actions ...step) error {
 		return fmt.Errorf("browser: %s: %w (problems: %q; picture: %s)", what, err, problems, picture)
 	}
 	return nil
+}
+
+func (b *Browser) whileBusy(giveUp func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.giveUp = giveUp
 }
 
 // networkChanged tells a page that was cut off by the browser itself. What else went wrong on it
