@@ -170,7 +170,7 @@ func (b *Browser) do(ctx context.Context, what string, actions ...step) error {
 		picture := filepath.Join(b.folder, "failed.png")
 		_ = b.Picture(context.WithoutCancel(ctx), "failed")
 		problems := b.Problems()
-		if networkChanged(problems) {
+		if networkChanged(append(problems, err.Error())) {
 			return fmt.Errorf("browser: %s: %w", what, ErrNetworkChanged)
 		}
 		return fmt.Errorf("browser: %s: %w (problems: %q; picture: %s)", what, err, problems, picture)
