@@ -428,6 +428,15 @@ func TestNames(t *testing.T) {
 	long := roleName(strings.Repeat("e", 40), strings.Repeat("t", 40))
 	require.LessOrEqual(t, len(long), 63)
 	require.NotEqual(t, long, roleName(strings.Repeat("e", 40), strings.Repeat("t", 39)+"u"))
+	seen := map[string]bool{}
+	for _, fence := range []bool{true, false} {
+		for _, id := range []string{"ongi4ykrmq", "rongi4ykrm", "fsgi4ykrmq"} { // whatever letters an ID begins with
+			restored, replaced := besides(strings.Repeat("d", 50), id, fence)
+			require.LessOrEqual(t, max(len(restored), len(replaced)), 63)
+			require.False(t, seen[restored] || seen[replaced] || restored == replaced, "%s %s", restored, replaced)
+			seen[restored], seen[replaced] = true, true
+		}
+	}
 	r := release.Release{Digest: "sha256:0123456789abcdef"}
 	require.Equal(t, "r-0123456789", poolName("shared", r))
 	require.Equal(t, "acme-0123456789", poolName("acme", r))

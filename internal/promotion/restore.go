@@ -64,11 +64,7 @@ func (w *Work) restoreFence(ctx context.Context) (string, error) {
 // restart: the bridge sees by the database's oid that it is another one, and opens its registry anew.
 func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error) {
 	live := w.state.Database
-	mark := "r"
-	if id == w.memory.FenceCheckpoint {
-		mark = "f"
-	}
-	aside, keep := live+"__"+mark+w.rollout.ID, live+"__"+mark+"o"+w.rollout.ID[1:]
+	aside, keep := besides(live, w.rollout.ID, id == w.memory.FenceCheckpoint)
 	comment, err := w.place.Databases.Comment(ctx, live)
 	if err != nil {
 		return "", err
@@ -105,4 +101,14 @@ func (w *Work) restoreTo(ctx context.Context, id, schema string) (string, error)
 		return "", err
 	}
 	return "restored " + id, nil
+}
+
+// besides names the database that is restored, and the one that it replaces, while both are there. A
+// rollout may restore twice, to the chosen checkpoint and back to the one in the fence, so these
+// have names of their own. They fit PostgreSQL's 63 bytes: an estate's databases have at most 50.
+func besides(live, rollout string, fence bool) (restored, replaced string) {
+	if fence {
+		return live + "__f" + rollout, live + "__g" + rollout
+	}
+	return live + "__r" + rollout, live + "__s" + rollout
 }
