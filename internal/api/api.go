@@ -57,7 +57,11 @@ func Handler(b Backend) http.Handler {
 }
 
 // guard lets only holders of the token in. The comparison takes the same time wherever it fails.
+//
+// The body is limited on a copy of the request. The server looks at the body of its own one to see whether a handler
+// left some of it unread: with that replaced, it would take the rest for the next request of the connection.
 func (b Backend) guard(next http.Handler) http.Handler {
+	limited := http.MaxBytesHandler(next, maxBody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(b.Token)) != 1 {
@@ -68,8 +72,7 @@ func (b Backend) guard(next http.Handler) http.Handler {
 				"detail": "This API wants the token of the data folder (keys/token) as a bearer token."})
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		next.ServeHTTP(w, r)
+		limited.ServeHTTP(w, r)
 	})
 }
 
