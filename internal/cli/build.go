@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +13,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/estate"
-	"github.com/waybill-dev/waybill/internal/release"
 )
 
 // registry is where images go: the one given, or the server's own, which takes the token.
@@ -126,46 +123,5 @@ tar of a root file system) or the reference of an image in another registry.`,
 	bring.Flags().StringVar(&name, "name", "odoo:19.0", "name in the registry, as the estate's product names its base")
 	bring.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own")
 	cmd.AddCommand(bring)
-	return cmd
-}
-
-func (a *app) releases() *cobra.Command {
-	cmd := &cobra.Command{Use: "release", Aliases: []string{"releases"}, Short: "List and show releases"}
-	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List releases, newest first", Args: exactly(),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				var found []release.Release
-				if err := a.call(cmd.Context(), "GET", "/api/v1/releases", nil, &found); err != nil {
-					return err
-				}
-				return a.print(found, func(w io.Writer) {
-					if len(found) == 0 {
-						fmt.Fprintln(w, "No release yet. Build one: waybill build --source REPOSITORY")
-						return
-					}
-					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(t, "NAME\tDIGEST\tCOMMIT\tCOMMITTED\tMODULES")
-					for _, r := range found {
-						fmt.Fprintf(t, "%s\t%.19s\t%.10s\t%s\t%d\n", r.Name, r.Digest, r.Commit, r.Created.Local().Format(time.DateTime), len(r.Modules))
-					}
-					_ = t.Flush()
-				})
-			}},
-		&cobra.Command{Use: "show RELEASE", Short: "Show what a release contains", Args: exactly("RELEASE"),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				var r release.Release
-				if err := a.call(cmd.Context(), "GET", "/api/v1/releases/"+url.PathEscape(args[0]), nil, &r); err != nil {
-					return err
-				}
-				return a.print(r, func(w io.Writer) {
-					fmt.Fprintf(w, "%s  %s\nOdoo %s on %s (%s)\ncommit %s of %s, %s\n", r.Name, r.Digest, r.Base.Version, r.Base.Reference, r.Base.Digest, r.Commit, r.Source, r.Created.Local().Format(time.DateTime))
-					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					for _, m := range r.Modules {
-						fmt.Fprintf(t, "  %s\t%s\t%s\n", m.Name, m.Version, strings.Join(m.Depends, ", "))
-					}
-					_ = t.Flush()
-				})
-			}},
-	)
 	return cmd
 }
