@@ -2,13 +2,18 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/store"
 )
+
+// madeMark starts the comment on a database that a create has made; the rollout's ID follows.
+const madeMark = "waybill:made "
 
 // admitCreate refuses to touch a database that exists already.
 func admitCreate(ctx context.Context, w *Work) (string, error) {
@@ -21,16 +26,28 @@ func admitCreate(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if exists && !w.memory.Created {
-		return "", failed("database %s exists already; Waybill does not touch what it has not made. Promote to it, or name another database in the estate", w.state.Database)
+	if exists {
+		return "", w.notOurs()
 	}
 	if err := w.place.Runtime.EnsureEnvironment(ctx, w.runtimeEnvironment()); err != nil {
 		return "", err
 	}
 	w.memory.NotAdmitted = false
-	w.memory.Created = true // from here on, a database of that name is ours
 	w.memory.Plan.Transactional = true
 	return fmt.Sprintf("database %s with %s, release %s", w.state.Database, strings.Join(w.tenant.Modules, ", "), r.Name), nil
+}
+
+func (w *Work) notOurs() error {
+	return failed("database %s exists already; Waybill does not touch what it has not made. Promote to it, or name another database in the estate", w.state.Database)
+}
+
+// made says whether the tenant's database is there and this rollout has made it.
+func (w *Work) made(ctx context.Context) (exists, ours bool, err error) {
+	comment, err := w.place.Databases.Comment(ctx, w.state.Database)
+	if errors.Is(err, database.ErrNotFound) {
+		return false, false, nil
+	}
+	return err == nil, comment == madeMark+w.rollout.ID, err
 }
 
 // createDatabase makes an empty database and lets the release's Odoo fill it, or copies another
@@ -40,15 +57,14 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	owner := ownerRole(w.rollout.Environment, w.state.Group)
-	if err := w.place.Databases.EnsureOwner(ctx, owner); err != nil {
+	if err := w.makeDatabase(ctx); err != nil {
 		return "", err
 	}
 	if w.options.Checkpoint != "" {
-		return w.copyFrom(ctx, owner)
-	}
-	if err := w.place.Databases.Create(ctx, w.state.Database, owner); err != nil {
-		return "", err
+		if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = w.memory.Release }); err != nil {
+			return "", err
+		}
+		return "copied from " + w.options.Checkpoint, w.grantAccess(ctx, w.place, w.state)
 	}
 	marker, err := w.marker(ctx)
 	if err != nil {
@@ -71,32 +87,63 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 	return fmt.Sprintf("%s made in %.0f s", w.state.Database, result.Seconds), w.endUpdate(ctx)
 }
 
-// copyFrom fills the new database from a checkpoint "environment/tenant/id".
-func (w *Work) copyFrom(ctx context.Context, owner string) (string, error) {
-	ref, err := checkpoint.ParseRef(w.options.Checkpoint)
+// makeDatabase makes the tenant's database, empty or from a checkpoint "environment/tenant/id". It is made
+// under a name that only this rollout uses and gets its own together with a mark, so that one that somebody
+// else makes meanwhile is never taken for ours, nor dropped.
+func (w *Work) makeDatabase(ctx context.Context) error {
+	exists, ours, err := w.made(ctx)
+	if err != nil || ours {
+		return err
+	}
+	if exists {
+		return w.notOurs()
+	}
+	owner, aside := ownerRole(w.rollout.Environment, w.state.Group), unborn(w.state.Database, w.rollout.ID)
+	if err := w.place.Databases.EnsureOwner(ctx, owner); err != nil {
+		return err
+	}
+	if err := w.place.Databases.Drop(ctx, aside); err != nil { // half of an earlier try
+		return err
+	}
+	if w.options.Checkpoint == "" {
+		err = w.place.Databases.Create(ctx, aside, owner)
+	} else {
+		err = w.copyFrom(ctx, aside, owner)
+	}
 	if err != nil {
-		return "", failed("%w", err)
+		return err
 	}
-	if err := w.place.Databases.Drop(ctx, w.state.Database); err != nil { // half of an earlier try
-		return "", err
+	err = w.place.Databases.Rename(ctx, aside, w.state.Database, madeMark+w.rollout.ID)
+	if errors.Is(err, database.ErrExists) {
+		return w.notOurs()
 	}
-	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
-		return "", err
-	}
-	if _, err := w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
-		AdminURL: w.place.AdminURL("postgres"), Database: w.state.Database, Owner: owner, Filestore: w.filestore(),
-	}, w.progress(ctx)); err != nil {
-		return "", err
-	}
-	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = w.memory.Release }); err != nil {
-		return "", err
-	}
-	return "copied from " + w.options.Checkpoint, w.grantAccess(ctx, w.place, w.state)
+	return err
 }
 
-// dropCreated removes a database that this procedure has made and could not finish.
+func (w *Work) copyFrom(ctx context.Context, aside, owner string) error {
+	ref, err := checkpoint.ParseRef(w.options.Checkpoint)
+	if err != nil {
+		return failed("%w", err)
+	}
+	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
+		return err
+	}
+	_, err = w.rooms.Checkpoints.Restore(ctx, ref, checkpoint.Target{
+		AdminURL: w.place.AdminURL("postgres"), Database: aside, Owner: owner, Filestore: w.filestore(),
+	}, w.progress(ctx))
+	return err
+}
+
+// dropCreated removes a database that this rollout has made and could not finish, and no other.
 func dropCreated(ctx context.Context, w *Work) (string, error) {
-	if !w.memory.Created {
+	if err := w.place.Databases.Drop(ctx, unborn(w.state.Database, w.rollout.ID)); err != nil {
+		return "", err
+	}
+	_, ours, err := w.made(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !ours {
 		return "nothing was made", nil
 	}
 	if err := w.endUpdate(ctx); err != nil {
@@ -104,3 +151,6 @@ func dropCreated(ctx context.Context, w *Work) (string, error) {
 	}
 	return "database " + w.state.Database + " removed", w.place.Databases.Drop(ctx, w.state.Database)
 }
+
+// unborn names a database until it is made; see besides for the length.
+func unborn(database, rollout string) string { return database + "__n" + rollout }

@@ -50,9 +50,11 @@ func hold(ctx context.Context, w *Work) (string, error) {
 	return detail, nil
 }
 
-// pause says how people wait: held when the update is one transaction, else behind the page.
+// pause says how people wait: held when the update is one transaction, else behind the page. Once the new
+// release has been let loose, a way back that restores the database takes longer than people would wait.
 func (w *Work) pause() (router.Mode, time.Duration) {
-	if w.promotion.Kind == KindPromote && w.memory.Plan.Transactional {
+	quick := w.memory.ReleasedAt.IsZero() || w.memory.Plan.Class == estate.Compatible
+	if w.promotion.Kind == KindPromote && w.memory.Plan.Transactional && quick {
 		return router.Hold, w.env.Environment.HoldBudget
 	}
 	return router.Freeze, w.env.Environment.Deadline
@@ -137,7 +139,6 @@ func holdAgain(ctx context.Context, w *Work) (string, error) {
 	if w.memory.ReleasedAt.IsZero() {
 		return "it was not released", nil
 	}
-	w.memory.Plan.Transactional = w.memory.Plan.Transactional && w.memory.Plan.Class == estate.Compatible
 	return hold(ctx, w)
 }
 

@@ -95,7 +95,6 @@ type Memory struct {
 	ShiftStep       int       `json:"shift_step,omitempty"`
 	Shift           *baseline `json:"shift,omitempty"`
 	BakeUntil       time.Time `json:"bake_until,omitzero"`
-	Created         bool      `json:"created,omitempty"` // we have made this database
 }
 
 // Work is one turn at a rollout: what it is about, and the means to act.
