@@ -86,8 +86,6 @@ type Runtime interface {
 	// ConfigurePool replaces the given files of a running pool, each atomically; files that are not
 	// given stay. Processes are not restarted.
 	ConfigurePool(ctx context.Context, environment, pool string, files Files) error
-	// RestartPool restarts the pool's processes and returns once they accept connections.
-	RestartPool(ctx context.Context, environment, pool string) error
 	// RemovePool stops the pool's processes gracefully, up to grace, and removes them. Absent is fine.
 	RemovePool(ctx context.Context, environment, pool string, grace time.Duration) error
 	Pool(ctx context.Context, environment, pool string) (PoolState, error)

@@ -35,7 +35,7 @@ func (s *story) createInitial(ctx context.Context) error {
 		return nil
 	}
 	var taken promotion
-	if err := s.cli.ask(ctx, &taken, "checkpoint", "create", "test/acme"); err != nil {
+	if err := s.cli.Ask(ctx, &taken, "checkpoint", "create", "test/acme"); err != nil {
 		return err
 	}
 	id, err := s.newestCheckpoint(ctx, "test/acme")
@@ -51,7 +51,7 @@ func (s *story) newestCheckpoint(ctx context.Context, tenant string) (string, er
 	var list []struct {
 		ID string `json:"id"`
 	}
-	if err := s.cli.ask(ctx, &list, "checkpoint", "list", tenant); err != nil {
+	if err := s.cli.Ask(ctx, &list, "checkpoint", "list", tenant); err != nil {
 		return "", err
 	}
 	if len(list) == 0 {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/examples/acme"
+	"github.com/waybill-dev/waybill/examples/acme/waybill"
 )
 
 // options are what the command line says.
@@ -102,7 +103,7 @@ func absolute(o *options) error {
 
 // tell runs the story and prints the table, also of a story that ended early.
 func tell(ctx context.Context, o options) (err error) {
-	s := &story{options: o, begun: time.Now(), cli: cli{binary: o.binary, data: o.data}}
+	s := &story{options: o, begun: time.Now(), cli: waybill.CLI{Binary: o.binary, Data: o.data}}
 	defer func() {
 		err = errors.Join(err, s.close())
 		s.table(os.Stdout)

@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
 	"github.com/waybill-dev/waybill/examples/acme/initial"
+	"github.com/waybill-dev/waybill/examples/acme/waybill"
 )
 
 // The ends that a promotion has in the story.
@@ -24,12 +25,12 @@ const (
 // story is what is at hand while it is told.
 type story struct {
 	options
-	cli     cli
+	cli     waybill.CLI
 	begun   time.Time
 	commits map[string]string
 	initial initial.Database
 
-	server           *server
+	server           *waybill.Server
 	test, production client.Site
 	crew             *client.Crew
 	ledger           *client.Ledger
@@ -70,7 +71,7 @@ func (s *story) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("Waybill starts.")
-	if s.server, err = s.cli.up(ctx, s.estate(), s.listen, filepath.Join(s.work, "waybill.log")); err != nil {
+	if s.server, err = s.cli.Up(ctx, waybill.Up{Estate: s.estate(), Listen: s.listen, Log: filepath.Join(s.work, "waybill.log"), WithParent: true}); err != nil {
 		return err
 	}
 	s.test = client.Site{Address: s.http[0], Host: "test.acme.example", Database: "acme_test"}
@@ -83,7 +84,7 @@ func (s *story) open(ctx context.Context) (err error) {
 
 // mustRun runs a verb that has to end well.
 func (s *story) mustRun(ctx context.Context, args ...string) error {
-	code, err := s.cli.show(ctx, args...)
+	code, err := show(ctx, s.cli, args...)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("waybill %s ended with exit code %d", strings.Join(args, " "), code)
 	}
@@ -97,7 +98,7 @@ func (s *story) build(ctx context.Context, release string) error {
 		Digest string `json:"digest"`
 		Commit string `json:"commit"`
 	}
-	if err := s.cli.ask(ctx, &built, "build", "--source", s.source(), "--name", release, "--commit", s.commits[release]); err != nil {
+	if err := s.cli.Ask(ctx, &built, "build", "--source", s.source(), "--name", release, "--commit", s.commits[release]); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(built.Digest, "sha256:") || built.Commit != s.commits[release] {
@@ -119,14 +120,14 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 	var asked struct {
 		Promotion string `json:"promotion"`
 	}
-	if err := s.cli.ask(ctx, &asked, "promote", release, environment, "--detach"); err != nil {
+	if err := s.cli.Ask(ctx, &asked, "promote", release, environment, "--detach"); err != nil {
 		return err
 	}
-	code, err := s.cli.show(ctx, "promotion", "watch", asked.Promotion)
+	code, err := show(ctx, s.cli, "promotion", "watch", asked.Promotion)
 	if err != nil {
 		return err
 	}
-	if err := s.cli.ask(ctx, &row.promotion, "promotion", "show", asked.Promotion); err != nil {
+	if err := s.cli.Ask(ctx, &row.promotion, "promotion", "show", asked.Promotion); err != nil {
 		return err
 	}
 	row.ended = time.Now()
@@ -175,7 +176,7 @@ func (s *story) serves(ctx context.Context, serving, schema string) error {
 			} `json:"tenants"`
 		} `json:"environments"`
 	}
-	if err := s.cli.ask(ctx, &status, "status"); err != nil {
+	if err := s.cli.Ask(ctx, &status, "status"); err != nil {
 		return err
 	}
 	for _, e := range status.Environments {
@@ -259,7 +260,7 @@ func (s *story) close() error {
 		s.ledger = nil
 	}
 	if s.server != nil {
-		errs = append(errs, s.server.stop())
+		errs = append(errs, s.server.Stop())
 		s.server = nil
 	}
 	return errors.Join(errs...)

@@ -51,8 +51,8 @@ func (s *story) table(out io.Writer) {
 		{s.work + "/orders.jsonl", "every order that was acknowledged"},
 		{s.work + "/pictures", "what the browser showed"},
 		{s.work + "/waybill.log", "the server's log"},
-		{s.cli.binary + " up --data " + s.data + " --estate " + s.work + "/estate", "start it again"},
-		{s.cli.binary + " promotion list --data " + s.data, "then: every promotion; promotion show ID tells each step"},
+		{s.cli.Binary + " up --data " + s.data + " --estate " + s.work + "/estate", "start it again"},
+		{s.cli.Binary + " promotion list --data " + s.data, "then: every promotion; promotion show ID tells each step"},
 	} {
 		fmt.Fprintf(out, "  %s\n      %s\n", look[0], look[1])
 	}

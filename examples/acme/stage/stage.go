@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
 	"github.com/waybill-dev/waybill/examples/acme/initial"
+	"github.com/waybill-dev/waybill/examples/acme/waybill"
 	"github.com/waybill-dev/waybill/internal/api"
 )
 
@@ -49,7 +50,7 @@ type Stage struct {
 	Options
 	Address string // host:port of the server
 	Site    client.Site
-	Server  *Server           // the one that is up; nil while none is
+	Server  *waybill.Server   // the one that is up; nil while none is
 	Initial initial.Database  // of production
 	Digests map[string]string // of the releases, by name
 }

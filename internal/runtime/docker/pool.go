@@ -11,7 +11,6 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
@@ -168,28 +167,6 @@ func (r *Runtime) ConfigurePool(_ context.Context, environment, pool string, fil
 	}
 	if err := r.writeFiles(dir, files, false); err != nil {
 		return fmt.Errorf("configure pool %s of %s: %w", pool, environment, err)
-	}
-	return nil
-}
-
-// RestartPool restarts the pool's processes, gracefully, and returns once they accept connections.
-func (r *Runtime) RestartPool(ctx context.Context, environment, pool string) error {
-	all, err := r.poolContainers(ctx, environment, pool)
-	if err != nil {
-		return err
-	}
-	var g errgroup.Group
-	for _, c := range all {
-		g.Go(func() error {
-			_, err := r.api.ContainerRestart(ctx, c.ID, client.ContainerRestartOptions{})
-			return r.fault(err, "restart the %s process of pool %s of %s", c.Labels[labelRole], pool, environment)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if err := r.awaitPool(ctx, environment, pool, rolesOf(workersOf(all))); err != nil {
-		return fmt.Errorf("restart pool %s of %s: %w", pool, environment, err)
 	}
 	return nil
 }

@@ -154,7 +154,6 @@ func awayIsUnavailable(ctx context.Context, t *testing.T, b Bundle) {
 		"EnsureEnvironment": func() error { return b.Runtime.EnsureEnvironment(ctx, b.Environment) },
 		"RemoveEnvironment": func() error { return b.Runtime.RemoveEnvironment(ctx, env) },
 		"EnsurePool":        func() error { _, err := b.Runtime.EnsurePool(ctx, b.pool("p1", 0)); return err },
-		"RestartPool":       func() error { return b.Runtime.RestartPool(ctx, env, "p1") },
 		"RemovePool":        func() error { return b.Runtime.RemovePool(ctx, env, "p1", 0) },
 		"Pool":              func() error { _, err := b.Runtime.Pool(ctx, env, "p1"); return err },
 		"Pools":             func() error { _, err := b.Runtime.Pools(ctx, env); return err },

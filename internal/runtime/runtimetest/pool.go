@@ -133,19 +133,6 @@ func configurationIsReplacedInPlace(ctx context.Context, t *testing.T, b Bundle)
 	require.Equal(t, 1, b.starts(t, "shared", "web"))
 }
 
-func poolRestarts(ctx context.Context, t *testing.T, b Bundle) {
-	_, err := b.Runtime.EnsurePool(ctx, b.pool("p1", 2))
-	require.NoError(t, err)
-	require.NoError(t, b.Runtime.RestartPool(ctx, b.Environment.Name, "p1"))
-	for _, role := range []string{"web", "websocket", "cron"} {
-		require.Equal(t, 2, b.starts(t, "shared", role), role)
-	}
-	state, err := b.Runtime.Pool(ctx, b.Environment.Name, "p1")
-	require.NoError(t, err)
-	require.True(t, state.Running, state.Message)
-	page(ctx, t, state.Bridge+"/web/health")
-}
-
 func poolIsRemovedGracefully(ctx context.Context, t *testing.T, b Bundle) {
 	_, err := b.Runtime.EnsurePool(ctx, b.pool("p1", 0))
 	require.NoError(t, err)
@@ -236,7 +223,6 @@ func absentIsNotFound(ctx context.Context, t *testing.T, b Bundle) {
 	env := b.Environment.Name
 	_, err := b.Runtime.Pool(ctx, env, "none")
 	require.ErrorIs(t, err, runtime.ErrNotFound)
-	require.ErrorIs(t, b.Runtime.RestartPool(ctx, env, "none"), runtime.ErrNotFound)
 	require.ErrorIs(t, b.Runtime.ConfigurePool(ctx, env, "none", runtime.Files{"a": nil}), runtime.ErrNotFound)
 	_, err = b.Runtime.Job(ctx, env, "none")
 	require.ErrorIs(t, err, runtime.ErrNotFound)

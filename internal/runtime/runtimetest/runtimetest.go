@@ -54,7 +54,6 @@ func Run(t *testing.T, setup func(t *testing.T) Bundle) {
 		{"PoolIsReplacedWhenItsSpecChanges", poolIsReplacedWhenItsSpecChanges},
 		{"ConcurrentEnsuresAgree", concurrentEnsuresAgree},
 		{"ConfigurationIsReplacedInPlace", configurationIsReplacedInPlace},
-		{"PoolRestarts", poolRestarts},
 		{"PoolIsRemovedGracefully", poolIsRemovedGracefully},
 		{"BusyPoolIsRemovedAfterItsGrace", busyPoolIsRemovedAfterItsGrace},
 		{"PoolThatEndsIsAnError", poolThatEndsIsAnError},
