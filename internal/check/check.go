@@ -38,7 +38,15 @@ type Check struct {
 	ID       string                 // lower case with dashes; stable: estates name it
 	Severity Severity               // where the estate says nothing else
 	Why      string                 // one line: what happens to those who ignore it
+	Needs    Needs                  // what the check cannot do without; where the Input lacks it, it says nothing
 	Find     func(*Input) []Finding // severity and ID may be left out: Run fills them in
+}
+
+// Needs are parts of an Input that are not always at hand.
+type Needs struct {
+	Base    bool // Input.Base
+	Python  bool // File.Python of the .py files
+	Running bool // Input.Running
 }
 
 // Input is everything that checks look at. It does not change while they run.
@@ -48,6 +56,8 @@ type Input struct {
 	Base    *Base            // nil where no base is at hand: checks that need it say nothing, and the report names them
 	Running []RunningRelease // what runs now, the newest first; for versions and contents that changed
 	Now     time.Time        // for dates that expire
+
+	data dataIndex // what several checks read from the data files, made once
 }
 
 // RunningRelease is a release that serves an environment now.
@@ -85,10 +95,12 @@ type Python struct {
 	Functions   []PythonFunction // of the module's top level
 	Commits     []int            // lines that call commit() or rollback() on a cursor (cr, _cr, self.env.cr …)
 	Imports     []PythonImport
+	Names       []string // bound at the module's top level by an import or an assignment ("migrate")
 }
 
 // PythonModel is a class that derives from models.Model, TransientModel or AbstractModel.
 type PythonModel struct {
+	Class   string // Python's name of it; Odoo makes a model's name from it where there is no other
 	Kind    string // "Model", "TransientModel", "AbstractModel"
 	Name    string // _name; empty where only inherited
 	Inherit []string
@@ -101,6 +113,9 @@ type PythonFunction struct {
 	Name string
 	Args []string // positional parameters by name
 	Line int
+	End  int // last line of its body; 0: not known
+
+	Decorated bool // a decorator may change the arguments that its caller gives
 }
 
 // PythonImport is one imported top-level name.
