@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -77,21 +76,14 @@ func Checksums(ctx context.Context, ref string, rule odoo.ChecksumRule, registry
 }
 
 func checksums(ctx context.Context, ref string, rule odoo.ChecksumRule, registry Registry, cache string) (map[string]string, error) {
-	rel, img, err := readRelease(ctx, ref, registry)
+	opened, err := openRelease(ctx, ref, registry)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := img.Manifest()
+	rel, below := opened.Release, opened.BaseLayers
+	layers, err := opened.Image.Layers()
 	if err != nil {
 		return nil, err
-	}
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, err
-	}
-	below, err := strconv.Atoi(manifest.Annotations[baseLayersAnnotation])
-	if err != nil || below < 1 || below > len(layers) {
-		return nil, fmt.Errorf("annotation %s does not say which layers are the base's", baseLayersAnnotation)
 	}
 	scan, err := cachedScan(ctx, rel.Base.Digest, layers[:below], rule, cache)
 	if err != nil {
