@@ -14,6 +14,7 @@ func (all *declarations) together() {
 	all.stages()
 	all.listeners()
 	all.tenancy()
+	all.oneChecks()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

@@ -162,10 +162,14 @@ func (d *document) decode(node ast.Node, path string, into reflect.Value) {
 	}
 }
 
-// fields are the names that a struct has in YAML, in the order of the declaration.
+// fields are the names that a struct has in YAML, in the order of the declaration. Fields that are
+// not read from YAML come last and have none.
 func fields(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
+		if !t.Field(i).IsExported() {
+			break
+		}
 		names = append(names, t.Field(i).Tag.Get("yaml"))
 	}
 	return names

@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -25,6 +25,7 @@ type declarations struct {
 	environments    []declared[Environment]
 	tenants         []declared[Tenant]
 	classifications []declared[Classification]
+	checks          []declared[Checks]
 	report          report
 	documents       int
 }
@@ -82,7 +83,7 @@ func (all *declarations) document(d *document, body ast.Node) {
 		return
 	}
 	if !isMapping(body) {
-		d.unreadable(body, "", found(body)+"; a document with kind: expected", "one of kind: Product, Environment, Tenant, Classification")
+		d.unreadable(body, "", found(body)+"; a document with kind: expected", "one of kind: "+strings.Join(kinds, ", "))
 		return
 	}
 	for _, entry := range entries(body) {
@@ -109,6 +110,8 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.tenants = read(all.tenants, d, body, (*Tenant).fill)
 	case "Classification":
 		all.classifications = read(all.classifications, d, body, (*Classification).fill)
+	case "Checks":
+		all.checks = read(all.checks, d, body, (*Checks).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -136,6 +139,9 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.classifications {
 		all.classifications[i].doc.classification(&all.classifications[i].value)
 	}
+	for i := range all.checks {
+		all.checks[i].doc.checks(&all.checks[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -155,6 +161,9 @@ func (all *declarations) assemble() *Estate {
 		}
 		slices.SortFunc(tenants, func(a, b Tenant) int { return strings.Compare(a.Name, b.Name) })
 		e.Tenants = append(e.Tenants, tenants...)
+	}
+	for _, c := range all.checks { // at most one
+		e.Checks = c.value
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

@@ -1,7 +1,7 @@
 package estate
 
 import (
-	_ "embed" // types.go, whose comments describe the fields
+	"embed" // the files with the types, whose comments describe the fields
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -17,19 +17,19 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go
-var typesSource string
+//go:embed types.go checks.go
+var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
 var builtSchemas = sync.OnceValue(func() map[string][]byte {
-	texts := comments(typesSource)
+	texts := comments(typesSources)
 	out := map[string][]byte{}
 	var all []*schema
 	for _, kind := range []struct {
@@ -41,6 +41,7 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Environment", filled((*Environment).fill, Environment{}), []string{"name", "runtime"}},
 		{"Tenant", filled((*Tenant).fill, Tenant{}), []string{"name", "environment", "hosts"}},
 		{"Classification", filled((*Classification).fill, Classification{}), []string{"release", "class", "reason"}},
+		{"Checks", filled((*Checks).fill, Checks{}), nil},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -114,6 +115,9 @@ func (b schemaBuilder) object(value any, path string) *schema {
 	s := &schema{Type: "object", Description: b.texts[v.Type().Name()], Properties: map[string]*schema{}, Additional: false}
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
+		if !field.IsExported() {
+			break
+		}
 		name := field.Tag.Get("yaml")
 		full := join(path, name)
 		p := b.value(v.Field(i), full)
@@ -207,7 +211,13 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Items.Pattern = moduleRule.String()
 	case "Tenant.languages":
 		s.Items.Pattern = languageRule.String()
-	case "Classification.release", "Classification.reason":
+	case "Checks.levels":
+		s.Additional = &schema{Enum: words(levels)}
+	case "Checks.exceptions":
+		s.Items.Required = []string{"check", "reason", "expires"}
+	case "Checks.exceptions[].expires":
+		s.Pattern = dayRule.String()
+	case "Classification.release", "Classification.reason", "Checks.exceptions[].check", "Checks.exceptions[].reason":
 		s.MinLength, s.MaxLength = 1, maxText
 	}
 }
@@ -235,12 +245,27 @@ func encode(s *schema) []byte {
 }
 
 // comments are the comments of types and fields by "Type" and "Type.Field", on one line each.
-func comments(source string) map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
-	if err != nil {
-		panic(fmt.Sprintf("estate: read the comments of types.go: %v", err)) // it was compiled, so it parses
-	}
+func comments(sources embed.FS) map[string]string {
 	found := map[string]string{}
+	files, err := sources.ReadDir(".")
+	for _, f := range files {
+		var source []byte
+		if source, err = sources.ReadFile(f.Name()); err != nil {
+			break
+		}
+		var file *ast.File
+		if file, err = parser.ParseFile(token.NewFileSet(), f.Name(), source, parser.ParseComments); err != nil {
+			break
+		}
+		commentsOf(file, found)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("estate: read the comments of the types: %v", err)) // they were compiled, so they parse
+	}
+	return found
+}
+
+func commentsOf(file *ast.File, found map[string]string) {
 	for _, d := range file.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok {
@@ -269,7 +294,6 @@ func comments(source string) map[string]string {
 			}
 		}
 	}
-	return found
 }
 
 func oneLine(g *ast.CommentGroup) string {

@@ -16,6 +16,7 @@ type Estate struct {
 	Environments    []Environment // in the order of Product.Environments
 	Tenants         []Tenant      // sorted by environment and name
 	Classifications []Classification
+	Checks          Checks `json:",omitzero"` // at most one document; empty where there is none
 }
 
 // Product is what is built and how it travels. kind: Product.
