@@ -111,6 +111,9 @@ type Job struct {
 	Deadline    float64  `json:"deadline"` // unix seconds; past it nothing is committed. 0: none
 	// Checksums are written to ir_config_parameter module_auto_update.installed_checksums in the same transaction.
 	Checksums map[string]string `json:"checksums"`
+	// Trace marks in the database server's log, as lines "waybill-mark {JSON}", where modules and scripts
+	// begin and end. For a rehearsal, which reads that log.
+	Trace bool `json:"trace,omitempty"`
 }
 
 // Exit codes of waybill_update.

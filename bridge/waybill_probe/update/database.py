@@ -81,6 +81,11 @@ class Lock:
                 errors.FAILED, "the connection that holds the update's lock is gone: %s" % " ".join(str(error).split())
             ) from error
 
+    def log(self, text):
+        """Writes a line to the server's log, at once."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("DO $waybill$BEGIN RAISE LOG '%%', %s; END$waybill$", [text.replace("$waybill$", "")])
+
     def close(self):
         self._connection.close()
 

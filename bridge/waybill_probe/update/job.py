@@ -10,7 +10,7 @@ import psycopg2
 from odoo import sql_db
 
 from .. import compat, flows, paths
-from . import database, errors, invariants, result, shared, watch
+from . import database, errors, invariants, marks, result, shared, watch
 
 _logger = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ class Update:
         self.job = job
         self.outcome = outcome
         self.started = started
-        self.log = watch.Log(result.progress)
-        self.scripts = watch.Scripts(result.progress)
+        self.marks = None  # where a rehearsal wants to know which module a statement belongs to
+        self.log = watch.Log(self._tell)
+        self.scripts = watch.Scripts(self._tell)
         self.deadline = watch.Deadline(job["deadline"], self._cancel, self._give_up)
         self.transaction = None
         self.lock = None
@@ -78,11 +79,15 @@ class Update:
                 raise errors.DeadlinePassed("the deadline had passed before the update began")
             self.deadline.start()
             self.lock = database.Lock(self.job["database"])
+            if self.job.get("trace"):
+                self.marks = marks.Marks(self.lock)
             if self._prepare():
+                self._tell("begin")
                 if self.job.get("transaction"):
                     self._in_one_transaction()
                 else:
                     self._plain()
+            self._tell("committed")
             code = errors.COMMITTED
             self.outcome["outcome"] = "committed"
         except BaseException as caught:  # also SystemExit from a script: the result must be written
@@ -95,6 +100,11 @@ class Update:
         result.progress("end", outcome=self.outcome["outcome"], code=code, error=self.outcome.get("error", ""))
         self._finish(committed=error is None)
         return code
+
+    def _tell(self, event, **fields):
+        result.progress(event, **fields)
+        if self.marks:
+            self.marks.set(event, **fields)
 
     # -- before
 

@@ -43,6 +43,7 @@ class Log(logging.Handler):
             elif text.startswith(compat.LOADING_ENDED):
                 self.modules.append({"name": str(record.args[0]), "seconds": round(float(record.args[1]), 3)})
                 self.module = ""
+                self._progress("loaded", name=str(record.args[0]))
         if record.levelno < logging.WARNING or self.muted:
             return
         line = "%s: %s" % (record.name, record.getMessage())
@@ -81,6 +82,7 @@ class Scripts:
             self._progress("script", name=self.current)
             result = stock(cr, installed_version, pyfile, addon, stage, version)
             self.current = self.module = ""  # kept where it raised
+            self._progress("script_end", name=addon)
             return result
 
         migration.exec_script = exec_script
