@@ -36,6 +36,19 @@ func FindServer(ctx context.Context) (Binaries, error) {
 	return found[len(found)-1], nil
 }
 
+// findServer is FindServer for one major version; 0: the newest.
+func findServer(ctx context.Context, major int) (Binaries, error) {
+	if major == 0 {
+		return FindServer(ctx)
+	}
+	for _, b := range installed(ctx, "postgres", "initdb", "pg_ctl") {
+		if b.Major == major {
+			return b, nil
+		}
+	}
+	return Binaries{}, fmt.Errorf("looked for initdb, postgres and pg_ctl of version %d: %w: apt-get install postgresql-%d", major, ErrNotInstalled, major)
+}
+
 // FindClient returns the pg_dump and pg_restore that fit a server of that major version: the same
 // one, or else the next higher; a lower one cannot read the server. It errs with ErrNotInstalled.
 func FindClient(ctx context.Context, major int) (Binaries, error) {

@@ -34,6 +34,7 @@ const maxSocketPath = 107
 // Options say how a server shall run.
 type Options struct {
 	Dir       string            // the cluster's folder; gets data/ and server.log
+	Major     int               // version of a cluster that is made anew; 0: the newest one installed
 	Name      string            // shows in the process list and in messages, for example "tenants"
 	Port      int               // 1–65535, also part of the socket's name; 0: 5432
 	TCP       bool              // listen on 127.0.0.1 as well; else the socket is the only way in
@@ -73,7 +74,7 @@ func start(ctx context.Context, o Options) (*Cluster, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	bins, err := FindServer(ctx)
+	bins, err := findServer(ctx, o.Major)
 	if err != nil {
 		return nil, err
 	}

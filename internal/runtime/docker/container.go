@@ -133,7 +133,7 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 	if err != nil {
 		return err
 	}
-	networkID, err := r.ensureGroup(ctx, p.Environment, p.Group)
+	mode, networking, err := r.networking(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -142,10 +142,6 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 		labelSpec: spec, labelImage: p.Image,
 	}
 	maps.Copy(all, p.Labels)
-	endpoint := &network.EndpointSettings{NetworkID: networkID}
-	if p.Alias != "" {
-		endpoint.Aliases = []string{p.Alias}
-	}
 	exposed := network.PortSet{}
 	for port := range p.Ports {
 		exposed[port] = struct{}{}
@@ -161,18 +157,16 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 			StopTimeout: &seconds,
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode: container.NetworkMode(r.networkName(p.Environment, p.Group)),
+			NetworkMode: mode,
 			Mounts:      p.Mounts, PortBindings: p.Ports,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled}, // until it is seen to work
 			Init:          &yes, ReadonlyRootfs: p.ReadOnly,
 			CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 			Tmpfs:     map[string]string{"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},
 			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "20m", "max-file": "3"}},
-			Resources: container.Resources{PidsLimit: &p.Pids, Memory: p.Memory, MemorySwap: p.Memory},
+			Resources: container.Resources{PidsLimit: &p.Pids, Memory: p.Memory, MemorySwap: p.Memory, CPUShares: r.opt.CPUShares},
 		},
-		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			r.networkName(p.Environment, p.Group): endpoint,
-		}},
+		NetworkingConfig: networking,
 	})
 	switch {
 	case cerrdefs.IsConflict(err): // another call was quicker
@@ -189,6 +183,23 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 		r.log.WarnContext(ctx, "container made with a warning", "container", name, "warning", w)
 	}
 	return r.start(ctx, res.ID, name, p)
+}
+
+// networking joins the group's network, or none.
+func (r *Runtime) networking(ctx context.Context, p process) (container.NetworkMode, *network.NetworkingConfig, error) {
+	if r.opt.NoNetwork {
+		return network.NetworkNone, nil, nil
+	}
+	id, err := r.ensureGroup(ctx, p.Environment, p.Group)
+	if err != nil {
+		return "", nil, err
+	}
+	endpoint := &network.EndpointSettings{NetworkID: id}
+	if p.Alias != "" {
+		endpoint.Aliases = []string{p.Alias}
+	}
+	name := r.networkName(p.Environment, p.Group)
+	return container.NetworkMode(name), &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{name: endpoint}}, nil
 }
 
 // start starts a container that exists. One that cannot be started is removed: nothing half-done

@@ -40,6 +40,8 @@ type Options struct {
 	RegistryAuth      authn.Keychain // credentials for pulling; nil: none
 	PostgresSocketDir string         // mounted at /run/waybill/pg; empty: not mounted
 	UID, GID          int            // of the processes and of their files
+	NoNetwork         bool           // containers reach nothing but what is mounted: for copies of production, which must not send anything
+	CPUShares         int64          // relative weight of each container where CPUs are scarce; 0: the engine's default, 1024
 	Log               *slog.Logger   // nil: silent
 }
 
