@@ -56,6 +56,9 @@ func openBase(ctx context.Context, base, dir, cache string, registry Registry) (
 	case err != nil:
 		return nil, fmt.Errorf("base %q: %w", base, explain(err))
 	}
+	if err := checkImage(img); err != nil {
+		return nil, fmt.Errorf("base %q: %w", base, err)
+	}
 	return img, nil
 }
 
@@ -63,6 +66,9 @@ func platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runt
 
 // openLayout returns the one image of an OCI layout for this machine's architecture.
 func openLayout(folder string) (v1.Image, error) {
+	if err := smallFile(filepath.Join(folder, "index.json")); err != nil {
+		return nil, fmt.Errorf("%s is no OCI layout: %w", folder, err)
+	}
 	index, err := layout.ImageIndexFromPath(folder)
 	if err != nil {
 		return nil, fmt.Errorf("%s is no OCI layout: %w", folder, err)
@@ -81,14 +87,63 @@ func openLayout(folder string) (v1.Image, error) {
 		if len(fits) != 1 {
 			return nil, fmt.Errorf("OCI layout %s holds %d images for %s; exactly one is expected", folder, len(fits), platform().String())
 		}
+		// A manifest's file is read whole.
+		if err := smallFile(filepath.Join(folder, "blobs", fits[0].Digest.Algorithm, fits[0].Digest.Hex)); err != nil {
+			return nil, fmt.Errorf("OCI layout %s: %w", folder, err)
+		}
 		if fits[0].MediaType.IsImage() {
-			return index.Image(fits[0].Digest)
+			return openLayoutImage(index, folder, fits[0].Digest)
 		}
 		if index, err = index.ImageIndex(fits[0].Digest); err != nil {
 			return nil, fmt.Errorf("OCI layout %s: %w", folder, err)
 		}
 	}
 	return nil, fmt.Errorf("OCI layout %s: indexes within indexes", folder)
+}
+
+// openLayoutImage looks at the image's documents before they are read whole.
+func openLayoutImage(index v1.ImageIndex, folder string, digest v1.Hash) (v1.Image, error) {
+	img, err := index.Image(digest)
+	if err == nil {
+		err = checkImage(img)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("OCI layout %s: %w", folder, err)
+	}
+	manifest, err := img.Manifest()
+	if err != nil {
+		return nil, fmt.Errorf("OCI layout %s: %w", folder, err)
+	}
+	if err := smallFile(filepath.Join(folder, "blobs", manifest.Config.Digest.Algorithm, manifest.Config.Digest.Hex)); err != nil {
+		return nil, fmt.Errorf("OCI layout %s: the configuration: %w", folder, err)
+	}
+	for _, check := range []struct {
+		named v1.Hash
+		read  func() ([]byte, error)
+	}{{digest, img.RawManifest}, {manifest.Config.Digest, img.RawConfigFile}} {
+		content, err := check.read()
+		if err != nil {
+			return nil, fmt.Errorf("OCI layout %s: %w", folder, err)
+		}
+		if got := sha256.Sum256(content); hex.EncodeToString(got[:]) != check.named.Hex {
+			return nil, fmt.Errorf("OCI layout %s: blob %s has another content than its name says; make the layout again", folder, check.named)
+		}
+	}
+	return img, nil
+}
+
+// smallFile refuses what is no document of an image.
+func smallFile(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file", file)
+	case info.Size() > maxDocument:
+		return fmt.Errorf("%s has %d MB; at most %d MB are read", file, info.Size()>>20, maxDocument>>20)
+	}
+	return nil
 }
 
 // packedRootfs packs a root file system once; a file that was changed since is packed again.

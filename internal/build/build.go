@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -31,6 +30,7 @@ type Options struct {
 	Experimental bool   // allow a series that Waybill has not been tested with
 	Base         string // reference, oci:FOLDER or rootfs:FILE; default: odoo:SERIES
 	BaseDir      string // what relative folders and files in Base are relative to
+	Waybill      string // version of Waybill; recorded, since the bridge in the image is its own
 	SourceURL    string // recorded as the source; default: the URL of the remote "origin", else Repository
 
 	Registry Registry
@@ -56,65 +56,16 @@ func Build(ctx context.Context, o Options) (release.Release, error) {
 }
 
 func build(ctx context.Context, o Options) (release.Release, error) {
-	info, err := odoo.Series(o.Series, o.Experimental)
+	made, err := makeImage(ctx, o)
 	if err != nil {
 		return release.Release{}, err
 	}
-	if o.Repository == "" {
-		return release.Release{}, errors.New("no name for the product")
-	}
-	if o.Name != "" && !tagPattern.MatchString(o.Name) {
-		return release.Release{}, fmt.Errorf("release name %q: expected letters, digits, dots, dashes and underscores, at most 128", o.Name)
-	}
-	if o.Base == "" {
-		o.Base = "odoo:" + o.Series
-	}
-	src, err := readSource(ctx, o, info)
-	if err != nil {
+	defer made.close()
+	rel := made.release
+	if err := o.Registry.push(ctx, o.Repository, rel.Name, made.image); err != nil {
 		return release.Release{}, err
 	}
-	defer src.close()
-	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
-
-	cache, err := cacheDir(o.Cache)
-	if err != nil {
-		return release.Release{}, err
-	}
-	base, err := openBase(ctx, o.Base, o.BaseDir, cache, o.Registry)
-	if err != nil {
-		return release.Release{}, err
-	}
-	scan, err := ScanBase(ctx, base, cache)
-	if err != nil {
-		return release.Release{}, fmt.Errorf("%s: %w", o.Base, err)
-	}
-	if scan.Series != o.Series {
-		return release.Release{}, fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, scan.Series, o.Series)
-	}
-	scan.Base.Reference = o.Base
-	o.say("base %s: Odoo %s (%s), %d modules", o.Base, scan.Base.Version, scan.Base.Python, len(scan.Base.Modules))
-
-	rel, err := describe(ctx, o, info, src, scan.Base)
-	if err != nil {
-		return release.Release{}, err
-	}
-	work, err := os.MkdirTemp("", "waybill-build-*")
-	if err != nil {
-		return release.Release{}, err
-	}
-	defer os.RemoveAll(work)
-	addenda, err := makeLayers(ctx, work, src, base)
-	if err != nil {
-		return release.Release{}, err
-	}
-	img, err := assemble(base, addenda, rel)
-	if err != nil {
-		return release.Release{}, err
-	}
-	if err := o.Registry.push(ctx, o.Repository, rel.Name, img); err != nil {
-		return release.Release{}, err
-	}
-	digest, err := img.Digest()
+	digest, err := made.image.Digest()
 	if err != nil {
 		return release.Release{}, err
 	}
@@ -123,11 +74,86 @@ func build(ctx context.Context, o Options) (release.Release, error) {
 	return rel, nil
 }
 
+// makeImage makes the image in a temporary folder, which goes with the result's close.
+func makeImage(ctx context.Context, o Options) (*made, error) {
+	info, err := odoo.Series(o.Series, o.Experimental)
+	if err != nil {
+		return nil, err
+	}
+	if o.Repository == "" {
+		return nil, errors.New("no name for the product")
+	}
+	if o.Name != "" && !tagPattern.MatchString(o.Name) {
+		return nil, fmt.Errorf("release name %q: expected letters, digits, dots, dashes and underscores, at most 128", o.Name)
+	}
+	if o.Base == "" {
+		o.Base = "odoo:" + o.Series
+	}
+	src, err := readSource(ctx, o, info)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
+
+	cache, err := cacheDir(o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	base, err := openBase(ctx, o.Base, o.BaseDir, cache, o.Registry)
+	if err != nil {
+		return nil, err
+	}
+	scan, err := ScanBase(ctx, base, cache)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Base, err)
+	}
+	if scan.Series != o.Series {
+		return nil, fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, scan.Series, o.Series)
+	}
+	scan.Base.Reference = o.Base
+	o.say("base %s: Odoo %s (%s), %d modules", o.Base, scan.Base.Version, scan.Base.Python, len(scan.Base.Modules))
+
+	rel, err := describe(ctx, o, info, src, scan.Base)
+	if err != nil {
+		return nil, err
+	}
+	work, remove, err := workFolder()
+	if err != nil {
+		return nil, err
+	}
+	m, err := layUp(ctx, work, src, base, rel)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	m.close = remove
+	return m, nil
+}
+
+// layUp writes the layers into the folder work and puts them on the base.
+func layUp(ctx context.Context, work string, src *source, base v1.Image, rel release.Release) (*made, error) {
+	below, err := base.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("reading the base: %w", err)
+	}
+	addenda, err := makeLayers(ctx, work, src, len(below))
+	if err != nil {
+		return nil, err
+	}
+	img, err := assemble(base, addenda, rel, len(below))
+	if err != nil {
+		return nil, err
+	}
+	return &made{release: rel, image: img, below: len(below)}, nil
+}
+
 // describe checks that the modules hold together and says what the release is.
 func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base release.Base) (release.Release, error) {
 	rel := release.Release{
 		Repository: o.Repository, Name: o.Name, Series: o.Series, Source: o.SourceURL,
 		Commit: src.commit, Dirty: src.dirty, Created: src.created, Base: base, BridgeProtocol: bridge.Protocol,
+		Addons: src.folders, Waybill: o.Waybill,
 	}
 	if rel.Name == "" {
 		rel.Name = src.commit[:12]
@@ -183,14 +209,10 @@ func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 }
 
 // makeLayers writes the product's layers and the bridge's into the folder work.
-func makeLayers(ctx context.Context, work string, src *source, base v1.Image) ([]addendum, error) {
-	below, err := base.Layers()
-	if err != nil {
-		return nil, fmt.Errorf("reading the base: %w", err)
-	}
-	room := maxLayers - len(below) - 1
+func makeLayers(ctx context.Context, work string, src *source, below int) ([]addendum, error) {
+	room := maxLayers - below - 1
 	if room < 1 {
-		return nil, fmt.Errorf("the base has %d layers, which leaves no room for others (Docker's limit is %d); flatten it: docker export, then base: rootfs:FILE", len(below), maxLayers)
+		return nil, fmt.Errorf("the base has %d layers, which leaves no room for others (Docker's limit is %d); flatten it: docker export, then base: rootfs:FILE", below, maxLayers)
 	}
 	files, err := bridgeFiles(fs.FS(bridgefiles.Files))
 	if err != nil {

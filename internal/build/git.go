@@ -61,15 +61,38 @@ func (r *repository) command(ctx context.Context, args ...string) *exec.Cmd {
 func (r *repository) git(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := r.command(ctx, args...)
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out := bounded{limit: maxGitOutput}
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	if out.full {
+		return nil, fmt.Errorf("git %s names more than %d MB of files; is this the right repository?", args[0], maxGitOutput>>20)
+	}
 	if err != nil {
 		if message := strings.TrimSpace(stderr.String()); message != "" {
 			return nil, fmt.Errorf("git %s: %s", args[0], message)
 		}
 		return nil, fmt.Errorf("git %s: %w", args[0], err)
 	}
-	return out, nil
+	return out.content, nil
+}
+
+// maxGitOutput bounds what is kept of one answer of git, in bytes: a million names.
+const maxGitOutput = 128 << 20
+
+// bounded keeps what is written to it up to a limit, then ends the writer.
+type bounded struct {
+	content []byte
+	limit   int
+	full    bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(b.content)+len(p) > b.limit {
+		b.full = true
+		return 0, errors.New("too much")
+	}
+	b.content = append(b.content, p...)
+	return len(p), nil
 }
 
 // resolve returns the full name of a commit.

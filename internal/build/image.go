@@ -53,11 +53,7 @@ func groups(modules []sourceModule, room int) [][]sourceModule {
 }
 
 // assemble puts layers on a base and says in the configuration how the image is run.
-func assemble(base v1.Image, layers []addendum, rel release.Release) (v1.Image, error) {
-	below, err := base.Layers()
-	if err != nil {
-		return nil, err
-	}
+func assemble(base v1.Image, layers []addendum, rel release.Release, below int) (v1.Image, error) {
 	// Annotations belong to OCI manifests; a base in Docker's own format becomes one.
 	img := mutate.ConfigMediaType(mutate.MediaType(base, types.OCIManifestSchema1), types.OCIConfigJSON)
 	var addenda []mutate.Addendum
@@ -66,7 +62,8 @@ func assemble(base v1.Image, layers []addendum, rel release.Release) (v1.Image, 
 			Created: v1.Time{Time: a.created}, CreatedBy: "waybill: " + a.what,
 		}})
 	}
-	if img, err = mutate.Append(img, addenda...); err != nil {
+	img, err := mutate.Append(img, addenda...)
+	if err != nil {
 		return nil, fmt.Errorf("adding layers to the base: %w", err)
 	}
 	config, err := img.ConfigFile()
@@ -80,7 +77,7 @@ func assemble(base v1.Image, layers []addendum, rel release.Release) (v1.Image, 
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, err
 	}
-	notes, err := annotations(rel, len(below))
+	notes, err := annotations(rel, below)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,6 +25,8 @@ type Registry struct {
 	Plain    bool   // HTTP instead of HTTPS; always so for localhost and 127.0.0.0/8
 	User     string // to write; empty: anonymous
 	Password string
+
+	patience time.Duration // how long it may be silent; default: defaultPatience
 }
 
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
@@ -55,7 +59,12 @@ func hasHost(ref string) bool {
 }
 
 func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Option {
-	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4)}
+	patience := r.patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4),
+		remote.WithTransport(&patient{remote.DefaultTransport, patience})}
 	if ref.Context().RegistryStr() != r.Host {
 		return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	}
@@ -73,7 +82,7 @@ func (r Registry) push(ctx context.Context, repository, tag string, img v1.Image
 		return err
 	}
 	if err := remote.Write(ref, img, r.options(ctx, ref)...); err != nil {
-		return fmt.Errorf("pushing %s: %w", ref, explain(err))
+		return fmt.Errorf("pushing %s: %w. No release was made; build again, and what has arrived is not sent again", ref, explain(err))
 	}
 	return nil
 }
@@ -83,6 +92,9 @@ func explain(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("no registry answers there: %w; Waybill's own runs with: waybill up", err)
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("the registry, or something before it, cut the connection: %w", err)
+	}
 	var refused *transport.Error
 	if errors.As(err, &refused) {
 		switch refused.StatusCode {
@@ -90,6 +102,9 @@ func explain(err error) error {
 			return fmt.Errorf("the registry refused: %w; check the registry's user and password", err)
 		case http.StatusNotFound:
 			return fmt.Errorf("it is not there: %w", err)
+		}
+		if refused.StatusCode >= http.StatusInternalServerError {
+			return fmt.Errorf("the registry failed (%d %s); its own log says why: %w", refused.StatusCode, http.StatusText(refused.StatusCode), err)
 		}
 	}
 	return err

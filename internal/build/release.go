@@ -23,6 +23,9 @@ func ReadRelease(ctx context.Context, ref string, registry Registry) (release.Re
 	if err != nil {
 		return release.Release{}, fmt.Errorf("reading release %s: %w", ref, err)
 	}
+	if rel.BridgeProtocol != bridge.Protocol {
+		return release.Release{}, fmt.Errorf("reading release %s: its bridge speaks protocol %d and this Waybill %d; build it again", ref, rel.BridgeProtocol, bridge.Protocol)
+	}
 	return rel, nil
 }
 
@@ -55,11 +58,12 @@ func readRelease(ctx context.Context, ref string, registry Registry) (release.Re
 		return release.Release{}, nil, fmt.Errorf("annotation %s is incomplete", release.Annotation)
 	case rel.Digest != "":
 		return release.Release{}, nil, fmt.Errorf("annotation %s holds a digest, which it cannot know", release.Annotation)
-	case rel.BridgeProtocol != bridge.Protocol:
-		return release.Release{}, nil, fmt.Errorf("its bridge speaks protocol %d and this Waybill %d; build it again", rel.BridgeProtocol, bridge.Protocol)
 	}
 	rel.Digest = descriptor.Digest.String()
 	img, err := descriptor.Image()
+	if err == nil {
+		err = checkImage(img)
+	}
 	return rel, img, err
 }
 

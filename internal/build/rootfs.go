@@ -54,7 +54,7 @@ func packRootfs(ctx context.Context, file, folder string) error {
 		return err
 	}
 	defer in.Close()
-	raw, err := decompress(in)
+	raw, err := expand(ctx, in, newBudget())
 	if err != nil {
 		return err
 	}
@@ -74,19 +74,19 @@ func packRootfs(ctx context.Context, file, folder string) error {
 	// which dates the image without asking the clock.
 	names, feed := io.Pipe()
 	newest := make(chan tarSummary, 1)
-	go func() { newest <- summarise(names) }()
+	go func() { newest <- summarise(names, raw.budget) }()
 
 	diffID, digest := sha256.New(), sha256.New()
 	counted := &countingWriter{w: io.MultiWriter(out, digest)}
-	source := io.TeeReader(&contextReader{ctx, raw}, io.MultiWriter(diffID, feed))
+	source := io.TeeReader(raw, io.MultiWriter(diffID, feed))
 	err = compressParallel(ctx, counted, bufio.NewReaderSize(source, 1<<20))
 	feed.CloseWithError(err) // nil closes with EOF
 	summary := <-newest
+	if errors.Is(err, errNoTar) || err == nil && summary.err != nil {
+		return fmt.Errorf("not a tar of a root file system (after %d entries: %w)", summary.entries, summary.err)
+	}
 	if err != nil {
 		return err
-	}
-	if summary.err != nil {
-		return fmt.Errorf("not a tar of a root file system (after %d entries: %w)", summary.entries, summary.err)
 	}
 	if err := out.Close(); err != nil {
 		return err
@@ -128,28 +128,35 @@ type tarSummary struct {
 	err     error
 }
 
-func summarise(r *io.PipeReader) (s tarSummary) {
-	// What follows the tar's end is read to its own end, or the writer would wait for ever.
-	defer io.Copy(io.Discard, r)
+// summarise reads a tar's headers. Its error ends the writer's work too.
+func summarise(r *io.PipeReader, left *budget) (s tarSummary) {
 	t := tar.NewReader(r)
-	for {
+	for s.err == nil {
 		header, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			if s.entries == 0 {
-				s.err = errors.New("it is empty")
-			}
+		switch {
+		case errors.Is(err, io.EOF) && s.entries > 0:
+			// What follows the tar's end is read to its own end, or the writer would wait for ever.
+			io.Copy(io.Discard, r)
 			return s
-		}
-		if err != nil {
+		case errors.Is(err, io.EOF):
+			s.err = errors.New("it is empty")
+		case err != nil:
 			s.err = err
-			return s
-		}
-		s.entries++
-		if header.ModTime.After(s.newest) {
-			s.newest = header.ModTime
+		default:
+			if s.err = left.entry(header); s.err == nil {
+				s.entries++
+				if header.ModTime.After(s.newest) {
+					s.newest = header.ModTime
+				}
+			}
 		}
 	}
+	r.CloseWithError(errNoTar)
+	return s
 }
+
+// errNoTar ends the packing of what turned out to be no tar.
+var errNoTar = errors.New("no tar")
 
 // decompress looks at the first bytes, not at the file's name.
 func decompress(r io.Reader) (io.ReadCloser, error) {
@@ -162,7 +169,7 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	case len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b:
 		return gzip.NewReader(b)
 	case len(magic) == 4 && string(magic) == "\x28\xb5\x2f\xfd":
-		d, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(512<<20))
+		d, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return nil, err
 		}

@@ -18,10 +18,10 @@ import (
 
 // Limits of what a scan takes from an image.
 const (
-	maxEntries    = 3_000_000
-	maxSpill      = 16 << 30 // bytes
-	maxRemembered = 1 << 20  // bytes of a manifest or release.py
-	maxStatus     = 32 << 20 // bytes of dpkg's list
+	maxSpill      = 8 << 30   // bytes of all modules
+	maxRemembered = 1 << 20   // bytes of a manifest or release.py
+	maxManifests  = 128 << 20 // bytes of all manifests
+	maxStatus     = 32 << 20  // bytes of dpkg's list
 )
 
 // scanner reads layers from the top down. A module's files come in no useful order, and from
@@ -42,10 +42,12 @@ type scanner struct {
 	pythons   map[string]bool
 	dpkg      []byte
 
-	gone    map[string]bool // taken away by a layer above
-	opaque  map[string]bool // folders of which a layer above hides what is below
-	seen    map[string]bool // remembered from a layer above
-	entries int
+	gone   map[string]bool // taken away by a layer above
+	opaque map[string]bool // folders of which a layer above hides what is below
+	seen   map[string]bool // remembered from a layer above
+
+	left       *budget
+	remembered int64 // bytes of manifests and releases
 }
 
 // span is where a file's content is, or what it links to.
@@ -68,29 +70,23 @@ func newScanner(rule odoo.ChecksumRule, dir string, outside []string) (*scanner,
 		rule: rule, outside: outside, spill: spill, buffer: bufio.NewWriterSize(spill, 1<<20),
 		spilled: map[string]span{}, byModule: map[string][]string{},
 		manifests: map[string][]byte{}, releases: map[string][]byte{}, pythons: map[string]bool{},
-		gone: map[string]bool{}, opaque: map[string]bool{}, seen: map[string]bool{},
+		gone: map[string]bool{}, opaque: map[string]bool{}, seen: map[string]bool{}, left: newBudget(),
 	}, nil
 }
 
 func (s *scanner) close() { s.spill.Close() }
 
 func (s *scanner) layer(ctx context.Context, layer v1.Layer) error {
-	digest, err := layer.Digest()
+	opened, err := openLayer(ctx, layer, s.left)
 	if err != nil {
-		return err
+		return fmt.Errorf("base: %w", err)
 	}
-	compressed, err := layer.Compressed()
-	if err != nil {
-		return fmt.Errorf("base: layer %s: %w", digest, explain(err))
+	defer opened.Close()
+	if err := s.read(tar.NewReader(opened)); err != nil {
+		return fmt.Errorf("base: layer %s: %w", opened.digest, err)
 	}
-	defer compressed.Close()
-	raw, err := decompress(&contextReader{ctx, compressed})
-	if err != nil {
-		return fmt.Errorf("base: layer %s: %w", digest, err)
-	}
-	defer raw.Close()
-	if err := s.read(tar.NewReader(raw)); err != nil {
-		return fmt.Errorf("base: layer %s: %w", digest, err)
+	if err := opened.finish(); err != nil {
+		return fmt.Errorf("base: %w", err)
 	}
 	return s.buffer.Flush()
 }
@@ -117,8 +113,8 @@ func (s *scanner) read(t *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		if s.entries++; s.entries > maxEntries {
-			return fmt.Errorf("more than %d files", maxEntries)
+		if err := s.left.entry(header); err != nil {
+			return err
 		}
 		name := strings.TrimPrefix(path.Clean("/"+header.Name), "/")
 		dir, base := path.Split(name)
@@ -141,7 +137,7 @@ func (s *scanner) read(t *tar.Reader) error {
 		}
 		seen = append(seen, name)
 		if err := s.take(name, header, t); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", printable(name), err)
 		}
 	}
 }
@@ -225,6 +221,9 @@ func (s *scanner) take(name string, header *tar.Header, r io.Reader) error {
 		if len(content) > maxRemembered {
 			return fmt.Errorf("it has more than %d bytes", maxRemembered)
 		}
+		if s.remembered += int64(len(content)); s.remembered > maxManifests {
+			return fmt.Errorf("the manifests have more than %d MB", maxManifests>>20)
+		}
 		if base == "release.py" {
 			s.releases[name] = content
 		} else {
@@ -247,14 +246,16 @@ func (s *scanner) take(name string, header *tar.Header, r io.Reader) error {
 		}
 		at.link = path.Clean(at.link)[1:]
 	default:
+		// By what is announced: a sparse file of a few bytes may unpack to any size.
+		if header.Size > maxFileSize || header.Size > maxSpill-s.end {
+			return fmt.Errorf("it has %d MB; a file of a module has at most %d MB, and all together %d GB", header.Size>>20, maxFileSize>>20, maxSpill>>30)
+		}
 		n, err := io.Copy(s.buffer, r)
 		if err != nil {
 			return err
 		}
 		at.size = n
-		if s.end += n; s.end > maxSpill {
-			return fmt.Errorf("the modules have more than %d GB", maxSpill>>30)
-		}
+		s.end += n
 	}
 	s.spilled[name] = at
 	s.byModule[folder] = append(s.byModule[folder], name)

@@ -24,6 +24,7 @@ const (
 	maxFiles      = 200_000
 	maxFileSize   = 256 << 20 // bytes
 	maxSourceSize = 4 << 30   // bytes
+	maxPath       = 3500      // bytes; leaves room for where a runtime unpacks the image
 )
 
 // source is the addons of one commit (or of a work tree).
@@ -31,6 +32,7 @@ type source struct {
 	commit  string
 	created time.Time
 	dirty   bool
+	folders []string       // of addons, from the repository's root, sorted
 	modules []sourceModule // sorted by name
 	close   func()
 }
@@ -58,7 +60,7 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo) (_ *source
 	if commit == "" {
 		commit = "HEAD"
 	}
-	s := &source{close: func() {}}
+	s := &source{folders: rootFolders(folders), close: func() {}}
 	if s.commit, err = repo.resolve(ctx, commit); err != nil {
 		return nil, err
 	}
@@ -164,7 +166,11 @@ func (s *source) collect(folders []string, list func(string) ([]entry, error), i
 			case !ok:
 				continue
 			case !utf8.ValidString(e.path):
-				return fmt.Errorf("%q: the name is not UTF-8", e.path)
+				return fmt.Errorf("%q: the name is not UTF-8, and would be another on another machine; rename it: git mv", e.path)
+			case len(e.path) > maxPath:
+				return fmt.Errorf("%s…: a path of %d bytes; at most %d are taken into an image, since Linux opens none of more than %d", printable(e.path[:60]), len(e.path), maxPath, maxNameLength)
+			case slices.ContainsFunc(strings.Split(e.path, "/"), func(part string) bool { return len(part) > 255 }):
+				return fmt.Errorf("%s…: a name of more than 255 bytes, which no usual file system takes; rename it: git mv", printable(e.path[:60]))
 			}
 			byModule[name] = append(byModule[name], e)
 		}

@@ -10,14 +10,16 @@ const Annotation = "dev.waybill.release"
 
 // Release is one immutable build, known by the digest of its image manifest.
 type Release struct {
-	Digest         string    `json:"digest,omitempty"` // sha256:… of the image manifest; empty inside the annotation itself
-	Repository     string    `json:"repository"`       // name in the registry, for example "acme"
-	Name           string    `json:"name"`             // what people call it, for example "r2"; not unique
-	Series         string    `json:"series"`           // Odoo series, for example "19.0"
-	Source         string    `json:"source"`           // where the addons came from; a URL or a folder's name
-	Commit         string    `json:"commit"`           // full Git commit of the addons
-	Dirty          bool      `json:"dirty,omitempty"`  // built from a working tree with uncommitted changes
-	Created        time.Time `json:"created"`          // time of the commit, not of the build
+	Digest         string    `json:"digest,omitempty"`  // sha256:… of the image manifest; empty inside the annotation itself
+	Repository     string    `json:"repository"`        // name in the registry, for example "acme"
+	Name           string    `json:"name"`              // what people call it, for example "r2"; not unique
+	Series         string    `json:"series"`            // Odoo series, for example "19.0"
+	Source         string    `json:"source"`            // where the addons came from; a URL or a folder's name
+	Commit         string    `json:"commit"`            // full Git commit of the addons
+	Dirty          bool      `json:"dirty,omitempty"`   // built from a working tree with uncommitted changes
+	Addons         []string  `json:"addons,omitempty"`  // folders of the addons, from the repository's root, sorted
+	Waybill        string    `json:"waybill,omitempty"` // version of the Waybill that built it, whose bridge it carries
+	Created        time.Time `json:"created"`           // time of the commit, not of the build
 	Base           Base      `json:"base"`
 	BridgeProtocol int       `json:"bridge_protocol"`
 	Modules        []Module  `json:"modules"` // the product's own addons, sorted by name
