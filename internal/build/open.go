@@ -42,6 +42,3 @@ func openRelease(ctx context.Context, ref string, registry Registry) (Opened, er
 	}
 	return Opened{Release: rel, Image: img, BaseLayers: below}, nil
 }
-
-// CacheDir is the folder for what can be made again: WAYBILL_CACHE, or waybill in the user's cache folder.
-func CacheDir() (string, error) { return cacheDir("") }
