@@ -64,7 +64,7 @@ func Handler(dir string, auth func(user, password string) bool) (http.Handler, e
 	if err != nil {
 		return nil, fmt.Errorf("registry in %s: %w", dir, err)
 	}
-	return guard(app, auth), nil
+	return guard(&referrers{dir, app}, auth), nil
 }
 
 // newApp turns the library's panics into errors.
