@@ -15,6 +15,7 @@ func (all *declarations) together() {
 	all.listeners()
 	all.tenancy()
 	all.oneChecks()
+	all.oneVulnerabilities()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -26,6 +26,7 @@ type declarations struct {
 	tenants         []declared[Tenant]
 	classifications []declared[Classification]
 	checks          []declared[Checks]
+	vulnerabilities []declared[Vulnerabilities]
 	report          report
 	documents       int
 }
@@ -112,6 +113,8 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.classifications = read(all.classifications, d, body, (*Classification).fill)
 	case "Checks":
 		all.checks = read(all.checks, d, body, (*Checks).fill)
+	case "Vulnerabilities":
+		all.vulnerabilities = read(all.vulnerabilities, d, body, (*Vulnerabilities).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -142,6 +145,9 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.checks {
 		all.checks[i].doc.checks(&all.checks[i].value)
 	}
+	for i := range all.vulnerabilities {
+		all.vulnerabilities[i].doc.vulnerabilities(&all.vulnerabilities[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -164,6 +170,9 @@ func (all *declarations) assemble() *Estate {
 	}
 	for _, c := range all.checks { // at most one
 		e.Checks = c.value
+	}
+	for i := range all.vulnerabilities { // at most one
+		e.Vulnerabilities = &all.vulnerabilities[i].value
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

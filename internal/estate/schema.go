@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go
+//go:embed types.go checks.go vulnerabilities.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", "vulnerabilities", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -42,6 +42,7 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Tenant", filled((*Tenant).fill, Tenant{}), []string{"name", "environment", "hosts"}},
 		{"Classification", filled((*Classification).fill, Classification{}), []string{"release", "class", "reason"}},
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
+		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -217,7 +218,20 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Items.Required = []string{"check", "reason", "expires"}
 	case "Checks.exceptions[].expires":
 		s.Pattern = dayRule.String()
-	case "Classification.release", "Classification.reason", "Checks.exceptions[].check", "Checks.exceptions[].reason":
+	case "Vulnerabilities.databases":
+		s.MinItems = 1
+		s.Items.MinLength = 1
+	case "Vulnerabilities.refuse":
+		s.Enum = words(refusals)
+	case "Vulnerabilities.unfixed", "Vulnerabilities.unrated":
+		s.Enum = words(leniences)
+	case "Vulnerabilities.accept":
+		s.Items.Required = []string{"id", "reason", "expires"}
+	case "Vulnerabilities.accept[].id":
+		s.Pattern, s.MaxLength = advisoryRule.String(), maxText
+	case "Vulnerabilities.accept[].expires":
+		s.Pattern = dayRule.String()
+	case "Classification.release", "Classification.reason", "Checks.exceptions[].check", "Checks.exceptions[].reason", "Vulnerabilities.accept[].reason":
 		s.MinLength, s.MaxLength = 1, maxText
 	}
 }

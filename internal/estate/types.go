@@ -16,7 +16,8 @@ type Estate struct {
 	Environments    []Environment // in the order of Product.Environments
 	Tenants         []Tenant      // sorted by environment and name
 	Classifications []Classification
-	Checks          Checks `json:",omitzero"` // at most one document; empty where there is none
+	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
+	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
 }
 
 // Product is what is built and how it travels. kind: Product.
