@@ -34,6 +34,25 @@ type PlanInput struct {
 	Also map[string]string
 }
 
+// ByAnotherRule says that the database's checksums look as if they were computed by another rule than
+// Waybill's own, and that it is worth the while to compute Also: a module of the base has the release's
+// version and another checksum. Otherwise a database that was last updated by click-odoo-update would be
+// updated from its base up, for nothing.
+func (in PlanInput) ByAnotherRule() bool {
+	if in.Also != nil {
+		return false
+	}
+	base := map[string]release.Module{}
+	for _, m := range in.Release.Base.Modules {
+		base[m.Name] = m
+	}
+	return slices.ContainsFunc(in.Facts.Modules, func(m InstalledModule) bool {
+		image, ok := base[m.Name]
+		stored := in.Facts.Checksums[m.Name]
+		return ok && m.Version == image.Version && stored != "" && stored != image.Checksum
+	})
+}
+
 // MakePlan compares a release with a database. It is pure. It fails when a declared module is not
 // in the image or the image's modules do not hold together; modules that are missing from the
 // image are in the plan, for the caller to refuse.

@@ -144,8 +144,16 @@ func (w *Work) databaseFacts(ctx context.Context) (odoo.Facts, error) {
 }
 
 // plan compares what the release holds with what the database has.
-func (w *Work) plan(_ context.Context, r release.Release, facts odoo.Facts) (Plan, error) {
-	wanted, err := odoo.MakePlan(odoo.PlanInput{Release: r, Facts: facts, Install: w.tenant.Modules})
+func (w *Work) plan(ctx context.Context, r release.Release, facts odoo.Facts) (Plan, error) {
+	in := odoo.PlanInput{Release: r, Facts: facts, Install: w.tenant.Modules}
+	if in.ByAnotherRule() {
+		w.note(ctx, "its checksums are not Waybill's: reading the image by the rule of click-odoo-update")
+		var err error
+		if in.Also, err = w.rooms.Checksums(ctx, r, facts.Rule()); err != nil {
+			return Plan{}, fmt.Errorf("compare release %s with %s, which click-odoo-update updated: %w", r.Name, w.state.Database, err)
+		}
+	}
+	wanted, err := odoo.MakePlan(in)
 	if err != nil {
 		return Plan{}, failed("plan the update of %s to %s: %w", w.state.Database, r.Name, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -30,7 +31,9 @@ type Rooms struct {
 	Image func(r release.Release) string
 	// Present checks that the registry still has the release, whole.
 	Present func(ctx context.Context, r release.Release) error
-	Version string // of Waybill
+	// Checksums computes the checksums of a release's modules by a database's own rule.
+	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
+	Version   string // of Waybill
 }
 
 // Place is where an environment's pools and databases are.

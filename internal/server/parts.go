@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -188,6 +189,9 @@ func (s *server) rooms() promotion.Rooms {
 		Present: func(ctx context.Context, r release.Release) error {
 			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)
 			return err
+		},
+		Checksums: func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error) {
+			return build.Checksums(ctx, r.Repository+"@"+r.Digest, rule, s.images(), filepath.Join(s.config.Data, "cache"))
 		},
 	}
 }
