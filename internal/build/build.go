@@ -33,6 +33,9 @@ type Options struct {
 	Waybill      string // version of Waybill; recorded, since the bridge in the image is its own
 	SourceURL    string // recorded as the source; default: the URL of the remote "origin", else Repository
 
+	// Check looks at the source before anything is made of it; its error refuses the build. May be nil.
+	Check func(context.Context, SourceTree) error
+
 	Registry Registry
 	Cache    string                           // folder; default: the user's cache folder
 	Progress func(format string, args ...any) // one line each; may be nil

@@ -108,6 +108,13 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo) (_ *source
 			s.close()
 		}
 	}()
+	if o.Check != nil {
+		var tree SourceTree
+		tree, list = s.tree(folders, list)
+		if err = o.Check(ctx, tree); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.collect(folders, list, info, o.say); err != nil {
 		return nil, err
 	}
