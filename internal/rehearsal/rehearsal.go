@@ -1,0 +1,128 @@
+// Package rehearsal finds out, on a copy of a tenant's real data, what a release's update will do: it restores a
+// checkpoint into a scratch server, runs the real update of the real image there under a trace, compares
+// the database before and after, and tries the old release on the result. From that evidence, and from nothing
+// else, follows the class of the release.
+//
+// It never touches production: from the tenant's server it only reads settings. What it starts lives in one
+// folder and under one name in the container engine, has no network, and is removed with the rehearsal, or by
+// Sweep after a kill. It knows no table of Odoo.
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
+)
+
+// Jobs is where the copies' containers run; docker.Runtime is one.
+type Jobs interface {
+	StartJob(ctx context.Context, job runtime.Job) error
+	Job(ctx context.Context, environment, name string) (runtime.JobState, error)
+	WaitJob(ctx context.Context, environment, name string) (runtime.JobState, error)
+	RemoveJob(ctx context.Context, environment, name string) error
+	RemoveEnvironment(ctx context.Context, environment string) error
+	DataDir(environment, group string) string
+	EnsureDataDir(environment, group string) error
+	Close() error
+}
+
+// Rooms are what a rehearsal acts through.
+type Rooms struct {
+	Checkpoints *checkpoint.Store
+	// Jobs makes containers that see dataDir's folders and the PostgreSQL socket in socketDir, and no network. Their
+	// names begin with instance, which nobody else uses.
+	Jobs func(instance, dataDir, socketDir string) (Jobs, error)
+	// Image gives the reference under which an engine pulls a release.
+	Image func(release.Release) string
+	Log   *slog.Logger
+}
+
+// Limits bound what one rehearsal may take. Zero values stand for the defaults.
+type Limits struct {
+	Memory   int64         // bytes: of the update's container, and of each process of the scratch server; default 4 GiB
+	Disk     int64         // bytes of the scratch folder; default: what the check beforehand allows for
+	Reserve  int64         // bytes that stay free on its disk whatever happens; default 512 MiB
+	Deadline time.Duration // of each job; default 1 h
+}
+
+func (l *Limits) fill() {
+	if l.Memory <= 0 {
+		l.Memory = 4 << 30
+	}
+	if l.Reserve <= 0 {
+		l.Reserve = 512 << 20
+	}
+	if l.Deadline <= 0 {
+		l.Deadline = time.Hour
+	}
+}
+
+// Subject says what is rehearsed.
+type Subject struct {
+	ID          string // of this rehearsal: 1 to 20 of a-z and 0-9
+	Environment estate.Environment
+	Tenant      estate.Tenant
+	Release     release.Release // that shall enter
+	Old         release.Release // that serves now
+	Checkpoint  checkpoint.Ref  // of the tenant; ID empty: the newest
+	ServerURL   string          // of the tenant's server, whose version and settings count; the password in it is never shown
+	Limits      Limits
+}
+
+// Rehearser rehearses. Several rehearsals may run side by side, each in a folder of its own.
+type Rehearser struct {
+	rooms Rooms
+	dir   string
+}
+
+// New makes a Rehearser that works below dir, an absolute folder that nobody else uses.
+func New(dir string, rooms Rooms) *Rehearser {
+	if rooms.Log == nil {
+		rooms.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Rehearser{rooms: rooms, dir: dir}
+}
+
+// Run rehearses, and returns what was found even where the rehearsal could not be finished: the Report's Outcome
+// says so. progress is called by one goroutine at a time; it may be nil. When it returns, nothing of it runs or lies
+// about any more; where that could not be brought about, the error says what is left.
+func (r *Rehearser) Run(ctx context.Context, s Subject, progress func(string)) (*Report, error) {
+	s.Limits.fill()
+	if progress == nil {
+		progress = func(string) {}
+	}
+	run := &run{Rehearser: r, subject: s, progress: progress, report: newReport(s)}
+	if err := checkID(s.ID); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	run.stop = cancel
+	err := run.all(ctx)
+	if err != nil && context.Cause(ctx) != nil {
+		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+	}
+	if err != nil {
+		run.report.unfinished(err)
+	}
+	left := run.clear(context.WithoutCancel(ctx))
+	run.report.finish()
+	return run.report, left
+}
+
+func checkID(id string) error {
+	ok := len(id) > 0 && len(id) <= 20
+	for _, c := range id {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9')
+	}
+	if !ok {
+		return fmt.Errorf("rehearsal %q: expected 1 to 20 of a-z and 0-9", id)
+	}
+	return nil
+}

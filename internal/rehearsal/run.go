@@ -1,0 +1,414 @@
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/odoo"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
+)
+
+// run is one rehearsal under way.
+type run struct {
+	*Rehearser
+	subject  Subject
+	progress func(string)
+	report   *Report
+	scratch  *scratch
+	manifest *checkpoint.Manifest
+	like     *likeness
+	plan     odoo.Plan
+	stop     context.CancelCauseFunc
+	watching func() // ends the watch over the disk
+
+	captureSeconds float64
+}
+
+// all goes through the steps. It stops where the class is decided, or nothing more can be found out.
+func (r *run) all(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"look", r.look},
+		{"scratch server", r.start},
+		{"restore", r.restore},
+		{"plan", r.makePlan},
+		{"update", r.update},
+		{"effect", r.effect},
+		{"way back", r.wayBack},
+	} {
+		r.progress(step.name)
+		began := time.Now()
+		err := step.do(ctx)
+		r.report.Steps = append(r.report.Steps, Timed{step.name, seconds(began)})
+		if err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		if r.report.Outcome != "" {
+			break
+		}
+	}
+	classify(r.report, r.subject.Environment.HoldBudget, r.captureSeconds)
+	return nil
+}
+
+func seconds(since time.Time) float64 { return time.Since(since).Seconds() }
+
+// clear takes everything away.
+func (r *run) clear(ctx context.Context) error {
+	if r.watching != nil {
+		r.watching()
+	}
+	if r.scratch != nil {
+		r.scratch.close()
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := r.remove(ctx, r.subject.ID); err != nil {
+		return fmt.Errorf("rehearsal %s: not all of it could be removed; it is tried again when the server starts: %w", r.subject.ID, err)
+	}
+	return nil
+}
+
+// look finds the checkpoint, the tenant's server, and whether the disk is large enough, before anything is made.
+func (r *run) look(ctx context.Context) error {
+	ref := r.subject.Checkpoint
+	if ref.ID == "" {
+		list, err := r.rooms.Checkpoints.List(ctx, ref.Environment, ref.Tenant)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("tenant %s/%s has no checkpoint to rehearse on; take one: waybill checkpoint create %[1]s/%[2]s", ref.Environment, ref.Tenant)
+		}
+		ref = list[0].Ref()
+	}
+	r.report.Checkpoint = ref.String()
+	var err error
+	if r.manifest, err = r.rooms.Checkpoints.Load(ctx, ref); err != nil {
+		return err
+	}
+	r.report.RecoveryPoint, r.captureSeconds = r.manifest.RecoveryPoint, r.manifest.Seconds
+	if r.like, err = look(ctx, r.subject.ServerURL); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.dir, 0o711); err != nil {
+		return err
+	}
+	return r.room()
+}
+
+// start starts the scratch server and the watch over its disk.
+func (r *run) start(ctx context.Context) (err error) {
+	r.scratch, err = r.open(ctx, r.subject.ID, r.like, r.subject.Limits)
+	if err != nil {
+		return err
+	}
+	r.report.Restore.Server = r.scratch.cluster.Version
+	r.watching = r.watchDisk(ctx)
+	return nil
+}
+
+func (r *run) database() string { return r.subject.Tenant.Database }
+
+func (r *run) filestore() string {
+	return filepath.Join(r.scratch.jobs.DataDir(environment, group), "filestore", r.database())
+}
+
+// restore brings the checkpoint in: each rehearsal is also the proof that it can be.
+func (r *run) restore(ctx context.Context) error {
+	if err := r.scratch.jobs.EnsureDataDir(environment, group); err != nil {
+		return err
+	}
+	last := time.Time{}
+	restored, err := r.rooms.Checkpoints.Restore(ctx, r.manifest.Ref(), checkpoint.Target{
+		AdminURL: r.scratch.cluster.URL("postgres"), Database: pristine, Owner: ownerRole, Filestore: r.filestore(),
+	}, func(p checkpoint.Progress) {
+		if time.Since(last) > time.Second {
+			last = time.Now()
+			r.progress(fmt.Sprintf("restore: %s, %d of %d", p.Stage, p.Done, p.Total))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	bytes, err := r.scratch.server.Size(ctx, pristine)
+	if err != nil {
+		return err
+	}
+	r.report.Restore = Restore{Seconds: restored.Duration.Seconds(), Tables: restored.Tables, Rows: restored.Rows, Bytes: bytes,
+		Files: restored.FilesAdded + restored.FilesKept, MissingFiles: restored.Missing, Warnings: restored.Warnings, Server: r.scratch.cluster.Version}
+	r.report.RecoverySeconds = restored.Duration.Seconds()
+	return r.scratch.prepareTrace(ctx)
+}
+
+// makePlan decides, as a promotion does, what has to be updated.
+func (r *run) makePlan(ctx context.Context) error {
+	var facts odoo.Facts
+	err := r.scratch.in(ctx, pristine, func(conn *pgx.Conn) (err error) {
+		facts, err = odoo.ReadFacts(ctx, conn)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.plan, err = odoo.MakePlan(odoo.PlanInput{Release: r.subject.Release, Facts: facts, Install: r.subject.Tenant.Modules})
+	if err != nil {
+		r.report.fails(err.Error())
+		return nil
+	}
+	r.report.Plan.Update, r.report.Plan.Reasons = append(r.report.Plan.Update, r.plan.Update...), r.plan.Reason
+	r.report.Plan.Install = append(r.report.Plan.Install, r.plan.Install...)
+	switch {
+	case len(r.plan.Missing) > 0:
+		r.report.fails(fmt.Sprintf("the release lacks modules that are installed in the database: %v", r.plan.Missing))
+	case len(r.plan.Older) > 0:
+		r.report.fails(fmt.Sprintf("the release is older than the database in %v", r.plan.Older))
+	}
+	return nil
+}
+
+// update runs the real update on a copy: in one transaction and, where a script commits by itself, once more without.
+// A plan with nothing in it still has the new release prove that its registry loads and its flows pass.
+func (r *run) update(ctx context.Context) error {
+	if err := r.updateOnce(ctx, true); err != nil || r.report.Update.ExitCode != bridge.ExitOwnCommit {
+		return err
+	}
+	r.report.Transactional, r.report.OwnCommit = false, r.report.Update.Error
+	r.progress("update: once more, not in one transaction")
+	return r.updateOnce(ctx, false)
+}
+
+func (r *run) updateOnce(ctx context.Context, transaction bool) error {
+	db := r.database()
+	if err := r.scratch.copy(ctx, db, r.parameters()); err != nil {
+		return err
+	}
+	var offset int64
+	if info, err := os.Stat(r.scratch.logFile()); err == nil {
+		offset = info.Size()
+	}
+	traced, err := r.scratch.watch(ctx, db)
+	if err != nil {
+		return err
+	}
+	from, err := r.scratch.wal(ctx)
+	if err != nil {
+		traced.end()
+		return err
+	}
+	began := time.Now()
+	state, err := r.job(ctx, "update-"+map[bool]string{true: "one", false: "plain"}[transaction], r.subject.Release, bridge.UpdateCommand(r.subject.Release.Base.AddonsPaths),
+		bridge.Job{Protocol: bridge.Protocol, Promotion: "rehearsal-" + r.subject.ID, Release: r.subject.Release.Digest, Database: db,
+			Update: r.report.Plan.Update, Install: r.report.Plan.Install, Transaction: transaction, Checksums: r.plan.Checksums, Flows: []string{},
+			Deadline: r.deadline(), Trace: true})
+	traced.end()
+	if err != nil {
+		return err
+	}
+	u := &Update{JobSeconds: seconds(began), ExitCode: state.ExitCode, Modules: []bridge.ModuleTime{}, Errors: []string{}, Warnings: []string{},
+		Invariants: []bridge.Invariant{}, Flows: []bridge.Flow{}}
+	r.report.Update = u
+	var result bridge.JobResult
+	if raw := state.Out[bridge.ResultFile]; raw == nil {
+		if err := r.scratch.alive(ctx); err != nil {
+			return err
+		}
+		r.report.fails(fmt.Sprintf("the update left no result (exit code %d%s): %s", state.ExitCode, memory_(state), tail(state.Log)))
+		return nil
+	} else if err := json.Unmarshal(raw, &result); err != nil {
+		return fmt.Errorf("the update's result does not parse: %w", err)
+	}
+	u.Seconds, u.Error, u.Module, u.Script = result.Seconds, result.Error, result.Module, result.Script
+	u.Modules, u.Invariants, u.Flows = append(u.Modules, result.Modules...), append(u.Invariants, result.Invariants...), append(u.Flows, result.Flows...)
+	u.Errors, u.Warnings = append(u.Errors, result.LogErrors...), append(u.Warnings, result.LogWarnings...)
+	if to, err := r.scratch.wal(ctx); err == nil {
+		u.WALBytes = to - from
+	}
+	lines, err := readTimeline(r.scratch.logFile(), offset, db)
+	if err != nil {
+		return fmt.Errorf("read the trace: %w", err)
+	}
+	r.report.Timeline = traced.timeline(lines)
+	switch {
+	case state.ExitCode == bridge.ExitCommitted:
+	case state.ExitCode == bridge.ExitOwnCommit && transaction:
+	default:
+		if err := r.scratch.alive(ctx); err != nil {
+			return err
+		}
+		if state.ExitCode == bridge.ExitDeadline {
+			u.WaitedFor = traced.waiting
+		}
+		r.report.fails(why(state.ExitCode, u) + memory_(state))
+	}
+	return nil
+}
+
+// why tells, in one line, what the update failed at.
+func why(code int, u *Update) string {
+	at := ""
+	switch {
+	case u.Script != "":
+		at = " in script " + u.Script
+	case u.Module != "":
+		at = " in module " + u.Module
+	}
+	switch code {
+	case bridge.ExitFlowFailed:
+		return "the update works, but the business does not: " + u.Error
+	case bridge.ExitDeadline:
+		return fmt.Sprintf("the update did not end in time%s; it waited for: %s", at, u.WaitedFor)
+	}
+	return "the update fails" + at + ": " + u.Error
+}
+
+func memory_(s runtime.JobState) string {
+	if s.OOM {
+		return "; it ran out of memory"
+	}
+	return ""
+}
+
+func (r *run) deadline() float64 {
+	return float64(time.Now().Add(r.subject.Limits.Deadline).Unix())
+}
+
+func (r *run) parameters() map[string]string {
+	all := map[string]string{}
+	for _, p := range r.manifest.Parameters {
+		all[p.Name] = p.Value
+	}
+	return all
+}
+
+// job runs a container on the copy to its end.
+func (r *run) job(ctx context.Context, name string, of release.Release, command []string, job any) (runtime.JobState, error) {
+	info, err := odoo.Series(of.Series, true) // admitted elsewhere
+	if err != nil {
+		return runtime.JobState{}, err
+	}
+	conf, err := odoo.Conf{Series: info, AddonsPaths: of.Base.AddonsPaths, Host: bridge.PostgresDir, Port: port, User: loginRole, Password: r.scratch.password,
+		Update: true, Settings: r.subject.Environment.Settings}.Render()
+	if err != nil {
+		return runtime.JobState{}, err
+	}
+	content, err := json.Marshal(job)
+	if err != nil {
+		return runtime.JobState{}, err
+	}
+	// So that a pool's rules hold: views are pruned of what the release does not know.
+	pool, err := json.Marshal(bridge.PoolConfig{Protocol: bridge.Protocol, Generation: 1, Environment: environment, Pool: name, Release: of.Digest, KeepAssets: true,
+		Tenants: []bridge.PoolTenant{{Name: r.subject.Tenant.Name, Database: r.database(), Hosts: []string{}, PruneViews: true, GCHold: true, Modules: map[string]string{}}}})
+	if err != nil {
+		return runtime.JobState{}, err
+	}
+	err = r.scratch.jobs.StartJob(ctx, runtime.Job{Environment: environment, Name: name, Group: group, Image: r.rooms.Image(of), Command: command, Memory: r.subject.Limits.Memory,
+		Files: runtime.Files{bridge.OdooConfFile: conf, bridge.JobFile: content, bridge.PoolFile: pool}})
+	if err != nil {
+		return runtime.JobState{}, err
+	}
+	telling, told := context.WithCancel(ctx)
+	finished := make(chan struct{})
+	go func() { defer close(finished); r.tell(telling, name) }()
+	bounded, cancel := context.WithTimeoutCause(ctx, r.subject.Limits.Deadline+time.Minute, errors.New("the container did not end, long after its deadline"))
+	defer cancel()
+	state, err := r.scratch.jobs.WaitJob(bounded, environment, name)
+	told()
+	<-finished
+	if err != nil {
+		return state, err
+	}
+	return state, r.scratch.jobs.RemoveJob(ctx, environment, name)
+}
+
+// effect compares; where nothing that counts has changed, that decides the class already.
+func (r *run) effect(ctx context.Context) (err error) {
+	if r.report.Effect, err = r.scratch.effect(ctx, r.database()); err != nil {
+		return err
+	}
+	if len(r.plan.Update)+len(r.plan.Install) == 0 || r.report.Effect.Empty() && r.report.Transactional {
+		r.report.Outcome, r.report.Class = Proven, estate.Swap
+	}
+	return nil
+}
+
+// wayBack lets the old release work on the migrated copy. What it cannot do there is held against what it could
+// do before the update.
+func (r *run) wayBack(ctx context.Context) error {
+	old := r.subject.Old
+	result, err := r.try(ctx, "way-back")
+	if err != nil {
+		return err
+	}
+	w := &WayBack{Error: result.Error, Seconds: result.Seconds, RegistrySeconds: result.RegistrySeconds, Neutralised: result.Neutralised, Models: result.Models, Views: result.Views,
+		Problems: append([]bridge.Problem{}, result.Problems...), Already: []bridge.Problem{}, Flows: append([]bridge.Flow{}, result.Flows...)}
+	r.report.WayBack = w
+	if result.Error == "" && len(w.Problems) > 0 || flowFailed(w.Flows) {
+		r.progress("way back: " + old.Name + " on the copy as it was before the update, to compare")
+		if err := r.scratch.copy(ctx, r.database(), r.parameters()); err != nil {
+			return err
+		}
+		before, err := r.try(ctx, "before")
+		if err != nil {
+			return err
+		}
+		w.FlowsBefore = before.Flows
+		w.Problems = slices.DeleteFunc(w.Problems, func(p bridge.Problem) bool {
+			known := slices.ContainsFunc(before.Problems, func(b bridge.Problem) bool {
+				return b.Kind == p.Kind && b.Model == p.Model && b.Name == p.Name && b.Error == p.Error
+			})
+			if known {
+				w.Already = append(w.Already, p)
+			}
+			return known
+		})
+	}
+	w.Works = w.Error == "" && len(w.Problems) == 0 && !flowFailed(w.Flows)
+	r.report.Outcome, r.report.Class = Proven, estate.Breaking
+	if w.Works {
+		r.report.Class = estate.Compatible
+	}
+	return nil
+}
+
+func (r *run) try(ctx context.Context, name string) (bridge.TryResult, error) {
+	var result bridge.TryResult
+	old := r.subject.Old
+	state, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths),
+		bridge.TryJob{Protocol: bridge.Protocol, Database: r.database(), Neutralise: true, CheckViews: true, Views: []int64{}, Flows: []string{}, Deadline: r.deadline()})
+	if err != nil {
+		return result, err
+	}
+	if state.ExitCode != bridge.ExitCommitted {
+		if err := r.scratch.alive(ctx); err != nil {
+			return result, err
+		}
+	}
+	raw := state.Out[bridge.ResultFile]
+	if raw == nil {
+		result.Error = fmt.Sprintf("%s could not be tried (exit code %d%s): %s. A release that an earlier Waybill built lacks the command; build it again", old.Name, state.ExitCode, memory_(state), tail(state.Log))
+		return result, nil
+	}
+	if err := json.Unmarshal(raw, &result); err != nil {
+		return result, fmt.Errorf("the trial's result does not parse: %w", err)
+	}
+	return result, nil
+}
+
+func flowFailed(flows []bridge.Flow) bool {
+	return slices.ContainsFunc(flows, func(f bridge.Flow) bool { return f.Outcome == bridge.FlowFailed })
+}
