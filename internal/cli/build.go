@@ -48,7 +48,7 @@ not committed is refused, unless --dirty allows it; the release is then marked.`
 				return err
 			}
 			o.Addons, o.Repository, o.Series, o.Experimental = product.Addons, product.Name, product.Series, product.Experimental
-			o.Base, o.BaseDir, o.Progress = product.Base, root, a.progress()
+			o.Base, o.BaseDir, o.Waybill, o.Progress = product.Base, root, version, a.progress()
 			if o.Registry, err = a.registry(registry); err != nil {
 				return err
 			}

@@ -8,6 +8,8 @@ func (a *app) releases() *cobra.Command {
 	cmd.AddCommand(
 		a.releaseList(),
 		a.releaseShow(),
+		a.releaseDiff(),
+		a.releaseReproduce(),
 	)
 	return cmd
 }

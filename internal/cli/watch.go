@@ -96,6 +96,8 @@ var (
 	good  = lipgloss.NewStyle().Foreground(lipgloss.Color("2"))
 	bad   = lipgloss.NewStyle().Foreground(lipgloss.Color("1"))
 	faint = lipgloss.NewStyle().Faint(true)
+
+	heading = lipgloss.NewStyle().Bold(true)
 )
 
 // teller prints each step once, when it ends.
