@@ -16,6 +16,7 @@ func (all *declarations) together() {
 	all.tenancy()
 	all.oneChecks()
 	all.oneVulnerabilities()
+	all.trusts()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

@@ -33,6 +33,9 @@ func Load(ctx context.Context, dir string) (*Estate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.readTrustKeys(absolute); err != nil {
+		return nil, err
+	}
 	e.Root = absolute
 	e.Commit, e.Dirty, err = gitState(ctx, absolute)
 	if err != nil {

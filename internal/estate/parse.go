@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -27,6 +27,7 @@ type declarations struct {
 	classifications []declared[Classification]
 	checks          []declared[Checks]
 	vulnerabilities []declared[Vulnerabilities]
+	trust           []declared[Trust]
 	report          report
 	documents       int
 }
@@ -115,6 +116,8 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.checks = read(all.checks, d, body, (*Checks).fill)
 	case "Vulnerabilities":
 		all.vulnerabilities = read(all.vulnerabilities, d, body, (*Vulnerabilities).fill)
+	case "Trust":
+		all.trust = read(all.trust, d, body, (*Trust).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -148,6 +151,9 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.vulnerabilities {
 		all.vulnerabilities[i].doc.vulnerabilities(&all.vulnerabilities[i].value)
 	}
+	for i := range all.trust {
+		all.trust[i].doc.trust(&all.trust[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -173,6 +179,9 @@ func (all *declarations) assemble() *Estate {
 	}
 	for i := range all.vulnerabilities { // at most one
 		e.Vulnerabilities = &all.vulnerabilities[i].value
+	}
+	for _, t := range all.trust {
+		e.Trusts = append(e.Trusts, t.value)
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go
+//go:embed types.go checks.go vulnerabilities.go trust.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", "vulnerabilities", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -43,6 +43,7 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Classification", filled((*Classification).fill, Classification{}), []string{"release", "class", "reason"}},
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
 		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
+		{"Trust", filled((*Trust).fill, Trust{}), nil},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -217,6 +218,19 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Checks.exceptions":
 		s.Items.Required = []string{"check", "reason", "expires"}
 	case "Checks.exceptions[].expires":
+		s.Pattern = dayRule.String()
+	case "Trust.require":
+		s.MinItems = 1
+		s.Items.Enum = words(attestations)
+	case "Trust.keys":
+		s.Items.Required = []string{"name"}
+	case "Trust.environments":
+		name(s.Items)
+	case "Trust.sources", "Trust.builders":
+		s.Items.MinLength, s.Items.MaxLength = 1, maxText
+	case "Trust.keys[].name":
+		s.MinLength, s.MaxLength = 1, maxText
+	case "Trust.keys[].not_before", "Trust.keys[].not_after":
 		s.Pattern = dayRule.String()
 	case "Vulnerabilities.databases":
 		s.MinItems = 1

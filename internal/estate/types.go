@@ -18,6 +18,7 @@ type Estate struct {
 	Classifications []Classification
 	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
 	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
+	Trusts          []Trust          `json:",omitempty"` // see TrustFor
 }
 
 // Product is what is built and how it travels. kind: Product.
