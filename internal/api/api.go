@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -24,6 +25,7 @@ type Backend struct {
 	Store       *store.Store
 	Engine      *promotion.Engine
 	Checkpoints *checkpoint.Store
+	Rehearsals  *rehearsal.Queue
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding
@@ -137,6 +139,7 @@ func (b Backend) routes(api huma.API) {
 	})
 	b.promotionRoutes(api)
 	b.checkpointRoutes(api)
+	b.rehearsalRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

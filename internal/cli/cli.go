@@ -111,7 +111,7 @@ back by itself when the business suffers.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.base(), a.build(), a.releases(), a.tenant(),
-		a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
+		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
 		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.version(), a.router(),
 	)
 	verbsOnly(root)

@@ -55,6 +55,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.keys, err = keys.Open(filepath.Join(c.Data, "keys")); err != nil {
 		return err
 	}
+	if err := keys.MakeSigning(filepath.Join(c.Data, "keys")); err != nil {
+		return err
+	}
 	if err := s.handOutOfflineKey(); err != nil {
 		return err
 	}
@@ -183,7 +186,8 @@ func (s *server) close() error {
 
 func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
-		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
+		Trusted: s.trust(newIntact()),
+		Store:   s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
 		Place: s.place,
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {

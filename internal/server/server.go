@@ -31,6 +31,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/registry"
+	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/runtime/docker"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -150,7 +151,8 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		_ = listener.Close()
 		return err
 	}
-	handler, err := s.handler(engine)
+	rehearsals := s.rehearsals()
+	handler, err := s.handler(engine, rehearsals)
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -168,6 +170,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		s.converge(ctx, engine)
 		return engine.Run(ctx)
 	})
+	group.Go(func() error { return rehearsals.Run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
@@ -228,10 +231,10 @@ func (s *server) announce(url string) error {
 	return os.Rename(path+".new", path)
 }
 
-func (s *server) handler(engine *promotion.Engine) (http.Handler, error) {
+func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
-		Store: s.store, Engine: engine, Checkpoints: s.bucket, Token: s.keys.Token(), Version: s.config.Version,
+		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Token: s.keys.Token(), Version: s.config.Version,
 		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// The states of a rehearsal.
+const (
+	Queued        = "queued"
+	RehearsalRuns = "running"
+	Rehearsed     = "done"
+)
+
+// Rehearsal is one rehearsal, asked for, under way or done.
+type Rehearsal struct {
+	ID          string          `db:"id"`
+	Seq         int64           `db:"seq"`
+	Environment string          `db:"environment"`
+	Tenant      string          `db:"tenant"`
+	Release     string          `db:"release"` // digest
+	ReleaseName string          `db:"release_name"`
+	OldRelease  string          `db:"old_release"` // digest of the one that served when it was asked for
+	RequestedBy string          `db:"requested_by"`
+	Options     json.RawMessage `db:"options"`
+	State       string          `db:"state"`
+	Progress    string          `db:"progress"`
+	Outcome     string          `db:"outcome"`
+	Report      json.RawMessage `db:"report"` // null until it is done; left out of lists
+	Revision    int64           `db:"revision"`
+	CreatedAt   time.Time       `db:"created_at"`
+	FinishedAt  *time.Time      `db:"finished_at"`
+}
+
+const rehearsalColumns = "id, seq, environment, tenant, release, release_name, old_release, requested_by, options, state, progress, outcome, revision, created_at, finished_at"
+
+// PutRehearsal writes down that a rehearsal was asked for.
+func (s *Store) PutRehearsal(ctx context.Context, r Rehearsal) error {
+	if r.Options == nil {
+		r.Options = json.RawMessage("{}")
+	}
+	_, err := s.Pool.Exec(ctx, "insert into rehearsals (id, environment, tenant, release, release_name, old_release, requested_by, options) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+		r.ID, r.Environment, r.Tenant, r.Release, r.ReleaseName, r.OldRelease, r.RequestedBy, r.Options)
+	return err
+}
+
+// Rehearsal reads one, its report included.
+func (s *Store) Rehearsal(ctx context.Context, id string) (Rehearsal, error) {
+	return one[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+", report from rehearsals where id = $1", id)
+}
+
+// Rehearsals lists them, newest first, without their reports; empty arguments stand for any.
+func (s *Store) Rehearsals(ctx context.Context, environment, tenant string, limit int) ([]Rehearsal, error) {
+	return many[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+" from rehearsals where $1 in ('', environment) and $2 in ('', tenant) order by seq desc limit $3", environment, tenant, limit)
+}
+
+// ProvenRehearsal is the newest rehearsal of a release on a tenant, while that old release served, that proved something:
+// its class, or that the update fails. ErrNotFound where there is none.
+func (s *Store) ProvenRehearsal(ctx context.Context, environment, tenant, release, old string) (Rehearsal, error) {
+	return one[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+`, report from rehearsals where environment = $1 and tenant = $2 and release = $3 and old_release = $4
+		and state = 'done' and outcome in ('proven', 'fails') order by seq desc limit 1`, environment, tenant, release, old)
+}
+
+// TellRehearsal writes down how far a rehearsal is.
+func (s *Store) TellRehearsal(ctx context.Context, id, progress string) error {
+	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'running', progress = $2, revision = revision + 1 where id = $1 and state <> 'done'", id, progress)
+	return err
+}
+
+// EndRehearsal writes down what came of it.
+func (s *Store) EndRehearsal(ctx context.Context, id, outcome, progress string, report any) error {
+	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'done', outcome = $2, progress = $3, report = $4, revision = revision + 1, finished_at = now() where id = $1 and state <> 'done'",
+		id, outcome, progress, report)
+	return err
+}
+
+// EndRehearsals ends those that a killed server left: nothing of them goes on.
+func (s *Store) EndRehearsals(ctx context.Context, why string) error {
+	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'done', outcome = 'unfinished', progress = $1, revision = revision + 1, finished_at = now() where state <> 'done'", why)
+	return err
+}
