@@ -151,7 +151,7 @@ func TestAttestAndVerify(t *testing.T) {
 		require.False(t, first.Before)
 		bom := []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":"urn:uuid:1","metadata":{"timestamp":"a"},"big":12345678901234567890}`)
 		s.attest(BillOfMaterials(bom), key)
-		s.attest(CheckResults{Version: "test", Passed: true, Counts: map[string]int{"warning": 2}, Findings: []string{}}.Claim(), key)
+		s.attest(CheckResults{Version: "test", Passed: true, Counts: map[string]int{"warnings": 2}, Findings: []string{}}.Claim(), key)
 		s.attest(Scan{Scanner: "urn:waybill:scan", Database: "osv", DatabaseVersion: "2026-11-01", Started: now, Result: []string{}}.Claim(), key)
 
 		p := trusting(key)

@@ -12,7 +12,7 @@ type CheckResults struct {
 	Checker  string         `json:"checker"` // URI of what checked
 	Version  string         `json:"version"` // of Waybill
 	Passed   bool           `json:"passed"`  // nothing refuses the release
-	Counts   map[string]int `json:"counts"`  // findings by severity
+	Counts   map[string]int `json:"counts"`  // of findings: errors, warnings, notes, accepted
 	Findings any            `json:"findings"`
 }
 
@@ -65,7 +65,7 @@ func checksPassed(predicate []byte) error {
 		return errors.New("the results of the checks do not say whether the release passed")
 	}
 	if !*r.Passed {
-		return fmt.Errorf("the release did not pass its checks: %d errors", r.Counts["error"])
+		return fmt.Errorf("the release did not pass its checks: %d errors", r.Counts["errors"])
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/estate"
 )
@@ -35,12 +36,14 @@ func (a *app) progress() func(string, ...any) {
 func (a *app) build() *cobra.Command {
 	var o build.Options
 	var estateDir, registry string
+	var sign signing
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build a release: addons at a Git commit on a base image, pushed to the registry",
 		Long: `Build a release: the product's addons at a Git commit, one layer a module, on the base
 image that the estate names. The same commit gives the same digest on any machine. What is
-not committed is refused, unless --dirty allows it; the release is then marked.`,
+not committed is refused, unless --dirty allows it; the release is then marked. What is known of the
+build is signed and attached to the image.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			product, root, err := a.product(cmd.Context(), estateDir)
@@ -52,9 +55,15 @@ not committed is refused, unless --dirty allows it; the release is then marked.`
 			if o.Registry, err = a.registry(registry); err != nil {
 				return err
 			}
+			if err := sign.open(cmd.Context(), a); err != nil {
+				return err
+			}
 			started := time.Now()
 			built, err := build.Build(cmd.Context(), o)
 			if err != nil {
+				return err
+			}
+			if _, err := attestBuild(cmd.Context(), o, built, &sign, started); err != nil {
 				return err
 			}
 			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]string{"ref": built.Repository + "@" + built.Digest}, nil); err != nil {
@@ -76,6 +85,8 @@ not committed is refused, unless --dirty allows it; the release is then marked.`
 	cmd.Flags().StringVar(&o.SourceURL, "source-url", "", "recorded as the source; default: the remote \"origin\"")
 	cmd.Flags().StringVar(&estateDir, "estate", "", "folder with the declared state; default: the server's")
 	cmd.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own")
+	cmd.Flags().StringVar(&sign.key, "key", "", "private key to sign with: a file, env:NAME, or another URI; default: the data folder's own")
+	cmd.Flags().StringVar(&sign.builder, "builder", attest.DefaultBuilder, "URI of what builds, for the provenance; for example that of the CI job")
 	return cmd
 }
 

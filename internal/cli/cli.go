@@ -112,7 +112,7 @@ back by itself when the business suffers.`,
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.base(), a.build(), a.releases(), a.tenant(),
 		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
-		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.version(), a.router(),
+		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.version(), a.router(),
 	)
 	verbsOnly(root)
 	return root

@@ -10,6 +10,7 @@ func (a *app) releases() *cobra.Command {
 		a.releaseShow(),
 		a.releaseDiff(),
 		a.releaseReproduce(),
+		a.releaseVerify(),
 	)
 	return cmd
 }

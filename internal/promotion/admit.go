@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/odoo"
@@ -27,6 +28,9 @@ func admit(ctx context.Context, w *Work) (string, error) {
 	} else if promotion != "" {
 		return "", failed("%s is in quarantine in %s: promotion %s took it back (%s). Mend it and build anew, or lift the quarantine: waybill quarantine lift %s %s",
 			r.Name, w.rollout.Environment, promotion, reason, w.rollout.Environment, r.Name)
+	}
+	if err := w.admitTrust(ctx, r); err != nil {
+		return "", err
 	}
 	if err := w.admitOrder(ctx, r); err != nil {
 		return "", err
@@ -93,6 +97,20 @@ func (w *Work) admitRelease(ctx context.Context) (release.Release, error) {
 		return r, failed("release %s carries bridge protocol %d, this server speaks %d; build it again with this version of waybill", r.Name, r.BridgeProtocol, bridge.Protocol)
 	}
 	return r, nil
+}
+
+// admitTrust refuses what is not signed, built and said of as the estate asks. It is for what enters;
+// the way back is not barred by a key that has expired since.
+func (w *Work) admitTrust(ctx context.Context, r release.Release) error {
+	err := w.rooms.Trusted(ctx, r, w.env)
+	var refused *attest.Refused
+	if errors.As(err, &refused) {
+		return failed("release %s is not trusted in %s: %w", r.Name, w.rollout.Environment, refused)
+	}
+	if err != nil {
+		return fmt.Errorf("find out whether release %s is trusted: %w", r.Name, err)
+	}
+	return nil
 }
 
 // admitOrder holds the order of the environments: what enters must have run in the one before.

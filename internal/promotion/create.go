@@ -22,6 +22,9 @@ func admitCreate(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := w.admitTrust(ctx, r); err != nil {
+		return "", err
+	}
 	exists, err := w.place.Databases.Exists(ctx, w.state.Database)
 	if err != nil {
 		return "", err

@@ -85,6 +85,8 @@ func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
 		return Snapshot{}, badRequest("the estate has no environment %q; it has %s", q.Environment, strings.Join(names, ", "))
 	}
 	s := Snapshot{Product: declared.Product, Environment: env, Classifications: declared.Classifications, Root: declared.Root, Commit: declared.Commit}
+	trust := declared.TrustFor(q.Environment)
+	s.Trust = &trust
 	if before, ok := declared.Before(q.Environment); ok {
 		s.Before = before.Name
 	}

@@ -31,6 +31,9 @@ type Rooms struct {
 	Image func(r release.Release) string
 	// Present checks that the registry still has the release, whole.
 	Present func(ctx context.Context, r release.Release) error
+	// Trusted says whether a release may enter under the estate's trust policy: an *attest.Refused
+	// says that it may not, any other error that it could not be found out.
+	Trusted func(ctx context.Context, r release.Release, s Snapshot) error
 	// Checksums computes the checksums of a release's modules by a database's own rule.
 	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
 	Version   string // of Waybill
@@ -53,6 +56,7 @@ type Snapshot struct {
 	Before          string                  `json:"before,omitempty"` // environment that comes before
 	Tenants         []estate.Tenant         `json:"tenants"`
 	Classifications []estate.Classification `json:"classifications,omitempty"`
+	Trust           *estate.Trust           `json:"trust,omitempty"` // nil in promotions that were asked for before there was any
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/attest"
+	"github.com/waybill-dev/waybill/internal/build"
+	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/release"
+)
+
+// signing is what a build says of itself, and with which key.
+type signing struct {
+	key     string // URI; empty: the data folder's own
+	builder string // URI
+	signer  crypto.Signer
+	claims  []attest.Claim // what is known besides the provenance
+}
+
+// open finds the key before anything is built.
+func (s *signing) open(ctx context.Context, a *app) (err error) {
+	from := s.key
+	if from == "" {
+		from = filepath.Join(a.data, "keys", keys.SigningFile)
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			return usagef("there is no key to sign the release with: the data folder %s has none. Make one for this machine: waybill key new FILE; then build with --key FILE, and trust FILE.pub in the estate (kind: Trust)", a.data)
+		}
+	}
+	s.signer, err = keys.OpenSigner(ctx, from)
+	return err
+}
+
+// attestBuild says how a release was built, and whatever else is known of it, and attaches that to the image.
+func attestBuild(ctx context.Context, o build.Options, built release.Release, s *signing, started time.Time) ([]attest.Attached, error) {
+	attached, err := func() ([]attest.Attached, error) {
+		ref, auth, err := o.Registry.Locate(built.Repository + "@" + built.Digest)
+		if err != nil {
+			return nil, err
+		}
+		image, err := attest.Open(ctx, ref, auth)
+		if err != nil {
+			return nil, err
+		}
+		provenance := attest.Build{Release: built, Addons: o.Addons, Builder: s.builder, Version: version, Started: started, Finished: time.Now()}.Claim()
+		var list []attest.Attached
+		for _, claim := range append(s.claims, provenance) { // the provenance last: where it is, all is
+			attached, err := image.Attest(ctx, claim, s.signer)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, attached)
+		}
+		return list, nil
+	}()
+	if err != nil {
+		return nil, fmt.Errorf("the image is in the registry as %s@%s, but it is not signed, so nothing will admit it: %w. Run the same build again: it does only what is missing", built.Repository, built.Digest, err)
+	}
+	return attached, nil
+}
