@@ -8,7 +8,34 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/integrate/quad"
+	"gonum.org/v1/gonum/mathext"
 )
+
+// nullShare is the chance that a failure falls on the canary when it has share w of the requests and
+// fails r times as often as the stable pool: θ₀ = r·w / (r·w + 1 − w).
+func nullShare(w, r float64) float64 { return r * w / (r*w + 1 - w) }
+
+// eventEValue is the beta-binomial e-process for counts of events (Lindon, Malek: "Anytime-Valid
+// Inference for Multinomial Count Data", arXiv 2011.03567), one-sided. Given an event, it falls on the
+// canary with probability θ; under H₀ θ ≤ θ₀. The mixture of the likelihood ratios θ against θ₀ over
+// a uniform prior on (θ₀, 1] is, for nC events on the canary and nS on the stable pool,
+//
+//	E = B(1+nC, 1+nS)·(1 − I_θ₀(1+nC, 1+nS)) / ((1 − θ₀) · θ₀^nC · (1−θ₀)^nS)
+//
+// with the beta function B and the regularised incomplete beta function I. Each ratio with θ > θ₀ has
+// an expectation of at most 1 under every θ ≤ θ₀, so P(E ≥ 1/α at any look) ≤ α (Ville).
+// Without an event, or with all or nothing of the requests on the canary, E is at most 1.
+func eventEValue(canary, stable int64, theta0 float64) float64 {
+	if !(theta0 > 0 && theta0 < 1) {
+		return 1
+	}
+	a, b := 1+float64(canary), 1+float64(stable)
+	// 1 − I_θ(a, b) = I_{1−θ}(b, a), which keeps its digits where it is small.
+	tail := mathext.RegIncBeta(b, a, 1-theta0)
+	log := mathext.Lbeta(a, b) + math.Log(tail) - math.Log1p(-theta0) -
+		float64(canary)*math.Log(theta0) - float64(stable)*math.Log1p(-theta0)
+	return math.Exp(log)
+}
 
 // exactEValue integrates the likelihood ratio over θ in (θ₀, 1] with rational numbers: the integrand
 // is a polynomial, Σ C(s,k)(−1)^k θ^(c+k).

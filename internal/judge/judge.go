@@ -1,16 +1,22 @@
-// Package judge gives verdicts on a release from counts. It is pure: no clock, no network, no
-// state; the caller says what was seen and asks again when there is more.
+// Package judge gives verdicts on a release from what two pools show: its own (the canary) and
+// that of the release before (the stable pool). It is pure: no clock, no network, no randomness; the same
+// observations give the same verdict. Its memory does not grow with the number of observations.
 //
-// Its tests may be looked at after every request: the chance that they ever call a release worse
-// that is not worse stays below Alpha, however often one looks and whenever one stops. (Step's
-// absolute guard stands outside that bound; it adds nothing to speak of while less than a fifth of
-// the old pool's requests fail.)
+// Its tests may be looked at after every observation: the chance that they ever call a release worse
+// that is not worse stays below α, however often one looks and whenever one stops. docs/judge.md
+// has the formulas, and what each kind of signal is good for.
+//
+// Judge takes a stream of observations of many signals. Step is the verdict on one traffic step from
+// the router's counts alone. (Step's absolute guard stands outside the bound; it adds nothing to
+// speak of while less than a fifth of the old pool's requests fail.)
 package judge
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"time"
 )
 
 // Outcome is what the evidence says.
@@ -27,127 +33,236 @@ const (
 type Verdict struct {
 	Outcome  Outcome
 	Evidence string  // one line for people
-	EValue   float64 // evidence that the canary fails more often than the stable pool; 1/Alpha is enough. 0: nothing to compare
-	// Lower and Upper bound the canary's failure share minus the stable pool's (0 without one), together
-	// true at every look with probability 1-Alpha.
+	EValue   float64 // of Step: evidence that the canary fails more often than the stable pool; 1/Alpha is enough. 0: nothing to compare
+	// Lower and Upper, of Step, bound the canary's failure share minus the stable pool's (0 without
+	// one), together true at every look with probability 1-Alpha.
 	Lower, Upper float64
+	Signals      []Evidence // of Judge, one a signal, in the order of the configuration
 }
 
 func (v Verdict) String() string { return string(v.Outcome) + ": " + v.Evidence }
 
-// Counts are the requests of one pool since a step began.
-type Counts struct {
-	Requests int64
-	Failed   int64
+// Evidence is what one signal says.
+type Evidence struct {
+	Signal  string
+	Role    Role
+	Outcome Outcome
+	// Effect is canary against stable, NaN where nothing is known, with an interval that holds at every
+	// look with the signal's part of α. Unit says what they are.
+	Effect, Lower, Upper float64
+	Unit                 string
+	EValue, Enough       float64 // evidence that it is worse than tolerated, and how much fails it; 0: this kind has an interval only
+	Canary, Stable       Counts  // how much was seen
+	Problem              string  // what is wrong with the observations; empty: nothing
+	Says                 string  // one line for people
+
+	restarts int
 }
 
-func (c Counts) share() float64 {
-	if c.Requests == 0 {
-		return 0
+// Config says what a Judge looks at.
+type Config struct {
+	// Alpha is the chance that a release with nothing wrong ever fails, split over the triggers by
+	// importance. The warnings have an Alpha of their own, split likewise. Between 0 and 1.
+	Alpha   float64
+	Signals []Signal
+	Stale   time.Duration // a pool's signal without an observation for so long has stopped; 0 is 2 minutes
+}
+
+// Judge takes observations and gives verdicts. It is not safe for concurrent use. A failed trigger
+// stays failed: the evidence was valid when it was seen.
+type Judge struct {
+	stale   time.Duration
+	signals []*watched
+	byName  map[string]*watched
+	failed  string
+	unknown int // observations of signals that nobody declared
+}
+
+type watched struct {
+	Signal
+	test
+	alpha    float64
+	last     [2]time.Time
+	seen     [2]bool
+	rejected int
+	problem  string // of the last observation that was rejected
+}
+
+// New makes a Judge, or says what is wrong with the configuration.
+func New(c Config) (*Judge, error) {
+	if !(c.Alpha > 0 && c.Alpha < 1) {
+		return nil, fmt.Errorf("judge: alpha %g is not between 0 and 1", c.Alpha)
 	}
-	return float64(c.Failed) / float64(c.Requests)
-}
-
-func (c Counts) sound() bool { return c.Failed >= 0 && c.Requests >= c.Failed }
-
-func (c Counts) String() string {
-	if c.Requests == 0 {
-		return "no request"
+	if len(c.Signals) == 0 || len(c.Signals) > maxSignals {
+		return nil, fmt.Errorf("judge: %d signals; 1 to %d are possible", len(c.Signals), maxSignals)
 	}
-	return fmt.Sprintf("%d of %d requests failed (%s)", c.Failed, c.Requests, percent(c.share()))
+	j := &Judge{stale: c.Stale, byName: map[string]*watched{}}
+	if j.stale <= 0 {
+		j.stale = 2 * time.Minute
+	}
+	total := map[Role]float64{}
+	for _, s := range c.Signals {
+		if err := s.check(); err != nil {
+			return nil, fmt.Errorf("judge: %w", err)
+		}
+		if j.byName[s.Name] != nil {
+			return nil, fmt.Errorf("judge: signal %q is there twice", s.Name)
+		}
+		if s.Importance == 0 {
+			s.Importance = 1
+		}
+		total[s.Role] += s.Importance
+		w := &watched{Signal: s, test: newTest(s)}
+		j.byName[s.Name], j.signals = w, append(j.signals, w)
+	}
+	for _, w := range j.signals {
+		w.alpha = c.Alpha * w.Importance / total[w.Role]
+	}
+	return j, nil
 }
 
-// StepInput is what was seen of a traffic step.
-type StepInput struct {
-	Stable, Canary Counts // since the step began, over the same time
-	Ready          bool   // the new pool says that it can serve the tenant
-	FlowFailure    string // why a flow failed on the new pool, or why it is not ready; empty: all passed
-	MinRequests    int64  // of the canary, before it may pass
-	Tolerance      float64
-	DeadlinePassed bool
-	Alone          bool // the canary has all the traffic: compare with nothing, and with Tolerance alone
-}
-
-// Alpha is the chance of calling a release worse that is not, over a whole step.
-const Alpha = 0.01
-
-// guardFailures and guardShare are the absolute guard: a pool that fails so many requests, and such
-// a part of all it gets, while the other one serves, needs no statistics.
-const (
-	guardFailures = 5
-	guardShare    = 0.5
-	guardOther    = 0.1 // the other pool fails at most this part of at least guardFailures requests
+var (
+	errUnknown = errors.New("no such signal")
+	errPool    = errors.New("no such pool")
+	errBack    = errors.New("the clock went back")
 )
 
-// Step judges a traffic step.
-//
-// It fails when the pool is not ready or a flow failed; when the e-value that it fails more often than
-// the stable pool reaches 1/Alpha and the excess seen is above Tolerance (a share, 0.01 = one in a
-// hundred); when the whole confidence sequence of the excess is above Tolerance; or at the absolute
-// guard. It passes when MinRequests are reached and none failed, or the whole confidence sequence is
-// below Tolerance. Before the stable pool has had any request, only the guard can fail it. Anything else is inconclusive, at the deadline as before.
-func Step(in StepInput) Verdict {
-	tolerance := in.Tolerance
-	if !(tolerance >= 0) { // also when it is no number
-		tolerance = 0
+// Observe takes one observation. An error says why it was not used; the verdict says it too, so that a
+// caller may go on. Observations of a pool and signal come in the order of their time.
+func (j *Judge) Observe(o Observation) error {
+	w := j.byName[o.Signal]
+	if w == nil {
+		j.unknown++
+		return fmt.Errorf("judge: signal %q: %w", o.Signal, errUnknown)
 	}
-	if in.FlowFailure != "" {
-		return Verdict{Outcome: Fail, Evidence: in.FlowFailure, Lower: -1, Upper: 1}
-	}
-	if !in.Ready {
-		return Verdict{Outcome: Fail, Evidence: "the new pool is not ready to serve the tenant", Lower: -1, Upper: 1}
-	}
-	if !in.Stable.sound() || !in.Canary.sound() {
-		return Verdict{Outcome: Inconclusive, Evidence: fmt.Sprintf("the counts do not hold together: %+v on the new pool, %+v on the old one", in.Canary, in.Stable), Lower: -1, Upper: 1}
-	}
-	compare := !in.Alone && in.Stable.Requests > 0
-	v := Verdict{Outcome: Inconclusive}
-	if compare {
-		v.EValue = worse(in.Canary, in.Stable)
-		v.Lower, v.Upper = excess(in.Canary, in.Stable)
-	} else {
-		v.Lower, v.Upper = proportion(in.Canary, Alpha)
-	}
-	seen := in.Canary.share()
-	if compare {
-		seen -= in.Stable.share()
-	}
-
-	facts := []string{in.Canary.String() + " on the new pool"}
-	if compare {
-		facts = append(facts, in.Stable.String()+" on the old one")
-	} else if !in.Alone {
-		facts = append(facts, "no request on the old one to compare with")
-	}
-	say := func(outcome Outcome, format string, args ...any) Verdict {
-		v.Outcome = outcome
-		v.Evidence = strings.Join(append(facts, fmt.Sprintf(format, args...)), "; ")
-		return v
-	}
+	var err error
 	switch {
-	case in.Canary.Failed >= guardFailures && in.Canary.share() >= guardShare && (!compare || in.Stable.Requests >= guardFailures && in.Stable.share() <= guardOther):
-		return say(Fail, "it fails %s of what it gets", percent(in.Canary.share()))
-	case compare && v.EValue >= 1/Alpha && seen > tolerance:
-		return say(Fail, "worse than the old pool (e-value %.3g, %.0f is enough), by more than the tolerance of %s", v.EValue, 1/Alpha, percent(tolerance))
-	case v.Lower > tolerance && (compare || in.Alone): // with nothing to compare yet, the fault may be elsewhere
-		return say(Fail, "the failure share is higher by at least %s, the tolerance is %s", percent(v.Lower), percent(tolerance))
-	case in.Canary.Requests == 0:
-		return say(Inconclusive, "nothing is known yet%s", deadline(in))
-	case in.Canary.Requests < in.MinRequests:
-		return say(Inconclusive, "%d requests are asked for%s", in.MinRequests, deadline(in))
-	case in.Canary.Failed == 0:
-		return say(Pass, "none failed of at least %d asked for; an excess above %s is ruled out", max(in.MinRequests, 1), percent(v.Upper))
-	case v.Upper < tolerance:
-		return say(Pass, "an excess above %s is ruled out, the tolerance is %s", percent(v.Upper), percent(tolerance))
+	case o.Pool != Stable && o.Pool != Canary:
+		err = errPool
+	case w.seen[o.Pool] && o.At.Before(w.last[o.Pool]):
+		err = errBack
+	default:
+		err = w.take(&o)
 	}
-	return say(Inconclusive, "the excess lies between %s and %s, the tolerance is %s%s", percent(v.Lower), percent(v.Upper), percent(tolerance), deadline(in))
+	if err != nil {
+		w.rejected++
+		w.problem = err.Error()
+		return fmt.Errorf("judge: signal %q of %s: %w", o.Signal, o.Pool, err)
+	}
+	w.seen[o.Pool], w.last[o.Pool] = true, o.At
+	if j.failed == "" && w.Role == Trigger && w.worse() >= 1/w.alpha {
+		j.failed = w.Name
+	}
+	return nil
 }
 
-func deadline(in StepInput) string {
-	if in.DeadlinePassed {
-		return ", and the time for it is over"
+// Failed names the trigger that failed first by its e-value. It costs nothing, so that one can ask
+// after every observation; Verdict knows of intervals besides.
+func (j *Judge) Failed() (signal string, failed bool) { return j.failed, j.failed != "" }
+
+// EValue is how much speaks for it that a signal is worse than tolerated, so far at most. 0: nothing, or
+// a kind that has an interval only, or no such signal.
+func (j *Judge) EValue(signal string) float64 {
+	if w := j.byName[signal]; w != nil {
+		return w.worse()
 	}
-	return ""
+	return 0
+}
+
+// Verdict is what all signals together say at a time of the reader's clock. FAIL when a trigger failed,
+// PASS when all triggers passed and their observations are fresh, else INCONCLUSIVE.
+func (j *Judge) Verdict(now time.Time) Verdict {
+	v := Verdict{Outcome: Inconclusive}
+	triggers, passed := 0, 0
+	var failed, open, warnings []string
+	for _, w := range j.signals {
+		outcome, e := w.judge(w.alpha)
+		e.Signal, e.Role, e.Enough = w.Name, w.Role, 1/w.alpha
+		e.Problem = j.trouble(w, now, e.restarts)
+		if outcome == Pass && j.unfit(w, now) {
+			outcome = Inconclusive // what it was is known, not what it is
+		}
+		e.Outcome = outcome
+		v.Signals = append(v.Signals, e)
+		line := w.Name + ": " + e.Says
+		switch {
+		case w.Role == Warning:
+			if outcome == Fail {
+				warnings = append(warnings, line)
+			}
+			continue
+		case outcome == Fail:
+			if j.failed == "" {
+				j.failed = w.Name
+			}
+			failed = append(failed, line)
+		case outcome == Pass:
+			passed++
+		default:
+			if e.Problem != "" {
+				line += " (" + e.Problem + ")"
+			}
+			open = append(open, line)
+		}
+		triggers++
+	}
+	switch {
+	case j.failed != "":
+		v.Outcome = Fail
+		v.Evidence = "the new release is worse, and not by chance. " + strings.Join(failed, "; ")
+	case triggers > 0 && passed == triggers:
+		v.Outcome = Pass
+		v.Evidence = fmt.Sprintf("the new release is not worse than the old one; signals that say so: %d", passed)
+	case triggers == 0:
+		v.Evidence = "no signal is declared that could decide"
+	default:
+		v.Evidence = "not enough is known yet. " + strings.Join(open, "; ")
+	}
+	if len(warnings) > 0 {
+		v.Evidence += ". Worse, but no reason to go back: " + strings.Join(warnings, "; ")
+	}
+	if j.unknown > 0 {
+		v.Evidence += fmt.Sprintf(". Observations of signals that are not declared: %d", j.unknown)
+	}
+	return v
+}
+
+// unfit reports whether a signal's observations are too old, or from a clock that is ahead.
+func (j *Judge) unfit(w *watched, now time.Time) bool {
+	for p := range w.seen {
+		if age := now.Sub(w.last[p]); !w.seen[p] || age > j.stale || age < -skew {
+			return true
+		}
+	}
+	return false
+}
+
+// trouble says in words what is wrong with a signal's observations.
+func (j *Judge) trouble(w *watched, now time.Time, restarts int) string {
+	var says []string
+	for _, p := range []Pool{Canary, Stable} {
+		age := now.Sub(w.last[p])
+		switch {
+		case !w.seen[p]:
+			says = append(says, fmt.Sprintf("nothing was heard of %s", p))
+		case age > j.stale:
+			says = append(says, fmt.Sprintf("nothing was heard of %s for %s", p, age.Round(time.Second)))
+		case age < -skew:
+			says = append(says, fmt.Sprintf("the clock of %s is %s ahead", p, (-age).Round(time.Second)))
+		}
+	}
+	if w.seen[0] && w.seen[1] && w.Kind == Events {
+		if apart := w.last[0].Sub(w.last[1]).Abs(); apart > skew {
+			says = append(says, fmt.Sprintf("the pools' readings are %s apart", apart.Round(time.Second)))
+		}
+	}
+	if restarts > 0 {
+		says = append(says, fmt.Sprintf("counters began anew %d times", restarts))
+	}
+	if w.rejected > 0 {
+		says = append(says, fmt.Sprintf("%d observations were no use, the last: %s", w.rejected, w.problem))
+	}
+	return strings.Join(says, "; ")
 }
 
 func percent(share float64) string {

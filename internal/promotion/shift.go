@@ -22,6 +22,37 @@ type baseline struct {
 	RouterStarted time.Time `json:"router_started"`
 	Old           counts    `json:"old"`
 	New           counts    `json:"new"`
+	// Compared is the evidence of all weights so far, so that the chance of a false alarm is bounded for the
+	// whole shift and not for each weight anew.
+	Compared *judge.Comparison `json:"compared,omitempty"`
+}
+
+// next is what a weight leaves to the one after it: the evidence, and no counts.
+func (b *baseline) next() *baseline {
+	if b == nil || b.Compared == nil {
+		return nil
+	}
+	b.Compared.Leave()
+	return &baseline{Compared: b.Compared}
+}
+
+// begin starts counting, with the evidence and the deadline that there were.
+func (b *baseline) begin(at, router time.Time, now bothPools) *baseline {
+	next := &baseline{Since: at, RouterStarted: router, Old: now.Old, New: now.New, Compared: &judge.Comparison{}}
+	if b != nil && !b.Since.IsZero() {
+		next.Since = b.Since
+	}
+	if b != nil && b.Compared != nil {
+		next.Compared = b.Compared
+	}
+	next.Compared.Leave()
+	next.Compared.Read(at, judge.Pair{Canary: judge.Counts(now.New), Stable: judge.Counts(now.Old)})
+	return next
+}
+
+// begun reports whether counting has begun at this weight, by the router that counts now.
+func (b *baseline) begun(router time.Time) bool {
+	return b != nil && b.Compared != nil && b.RouterStarted.Equal(router)
 }
 
 type counts struct {
@@ -52,7 +83,7 @@ func shift(ctx context.Context, w *Work) (string, error) {
 			return "", err
 		}
 		detail += fmt.Sprintf("%d %%: %s; ", weight, verdict)
-		w.memory.Shift = nil
+		w.memory.Shift = w.memory.Shift.next()
 	}
 	return detail + "100 % on " + w.memory.NewPool, nil
 }
@@ -85,28 +116,34 @@ func (w *Work) setWeight(ctx context.Context, weight int) error {
 func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 	rollout := w.env.Environment.Rollout
 	var flows flowWatch
-	for {
-		if w.memory.Shift != nil { // the counts are read after the flows, which take their time
+	var slow slowness
+	for rounds := 0; ; {
+		if b := w.memory.Shift; b != nil && !b.Since.IsZero() { // the counts are read after the flows, which take their time
 			if err := flows.look(ctx, w); err != nil {
 				return "", err
+			}
+			if flows.rounds > rounds { // so that a server that takes over knows nearly all of the evidence
+				if err := w.remember(ctx); err != nil {
+					return "", err
+				}
+				rounds = flows.rounds
 			}
 		}
 		now, started, err := w.read(ctx)
 		if err != nil {
 			return "", err
 		}
-		base := w.memory.Shift
-		if base == nil || !base.RouterStarted.Equal(started) { // a router that restarted counts from 0 again
-			since := time.Now().UTC()
-			if base != nil {
-				since = base.Since
-			}
-			w.memory.Shift = &baseline{Since: since, RouterStarted: started, Old: now.Old, New: now.New}
+		at := time.Now().UTC()
+		if !w.memory.Shift.begun(started) { // a router that restarted counts from 0 again
+			w.memory.Shift = w.memory.Shift.begin(at, started, now)
 			if err := w.remember(ctx); err != nil {
 				return "", err
 			}
 			continue
 		}
+		base := w.memory.Shift
+		base.Compared.Read(at, judge.Pair{Canary: judge.Counts(now.New), Stable: judge.Counts(now.Old)})
+		warning := slow.look(at, started, now)
 		verdict := judge.Step(judge.StepInput{
 			Stable:      judge.Counts(now.Old.minus(base.Old)),
 			Canary:      judge.Counts(now.New.minus(base.New)),
@@ -114,11 +151,12 @@ func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 			FlowFailure: flows.failure,
 			MinRequests: int64(rollout.Requests), Tolerance: rollout.MaxErrorRate,
 			DeadlinePassed: time.Since(base.Since) > rollout.StepDeadline,
+			Compared:       base.Compared,
 		})
-		w.note(ctx, "%d %%: %s", weight, verdict.Evidence)
+		w.note(ctx, "%d %%: %s%s", weight, verdict.Evidence, warning)
 		switch verdict.Outcome {
 		case judge.Pass:
-			return verdict.Evidence, nil
+			return verdict.Evidence + warning, nil
 		case judge.Fail:
 			return "", failed("at %d %% of the traffic: %s", weight, verdict.Evidence)
 		}
@@ -202,7 +240,10 @@ func shiftBack(ctx context.Context, w *Work) (string, error) {
 	return "all traffic on " + w.memory.OldPool, err
 }
 
-type bothPools struct{ Old, New counts }
+type bothPools struct {
+	Old, New         counts
+	OldTook, NewTook []int64 // how many, by router.LatencyBounds
+}
 
 // read takes the tenant's counts from the router.
 func (w *Work) read(ctx context.Context) (bothPools, time.Time, error) {
@@ -213,19 +254,47 @@ func (w *Work) read(ctx context.Context) (bothPools, time.Time, error) {
 	}
 	for _, t := range stats.Tenants {
 		if t.Name == w.tenant.Name {
-			seen.Old, seen.New = ofPool(t, w.memory.OldPool), ofPool(t, w.memory.NewPool)
+			seen.Old, seen.OldTook = ofPool(t, w.memory.OldPool)
+			seen.New, seen.NewTook = ofPool(t, w.memory.NewPool)
 		}
 	}
 	return seen, stats.Started, nil
 }
 
-func ofPool(t router.TenantStats, pool string) counts {
+func ofPool(t router.TenantStats, pool string) (counts, []int64) {
 	for _, p := range t.Pools {
 		if p.Pool == pool {
-			return counts{p.Requests, p.Failed}
+			return counts{p.Requests, p.Failed}, p.Latency
 		}
 	}
-	return counts{}
+	return counts{}, make([]int64, len(router.LatencyBounds)+1)
+}
+
+// slowness compares how long the pools take to answer. It only warns: the first requests of a pool
+// that has just started are slow, and no estate says yet how much slower is too slow. So its evidence
+// is that of one server at one weight, and is not kept.
+type slowness struct{ judge *judge.Judge }
+
+// slowerShare is how many more of the answers may be slower before it is worth a word.
+const slowerShare = .05
+
+func (s *slowness) look(at, routerStarted time.Time, now bothPools) (warning string) {
+	if s.judge == nil {
+		var err error
+		if s.judge, err = judge.New(judge.Config{Alpha: judge.Alpha, Signals: []judge.Signal{{
+			Name: "answers", Kind: judge.Latency, Role: judge.Warning, Tolerance: slowerShare, Bounds: router.LatencyBounds,
+		}}}); err != nil {
+			return "; how long answers take is not compared: " + err.Error()
+		}
+	}
+	for pool, took := range [][]int64{judge.Stable: now.OldTook, judge.Canary: now.NewTook} {
+		// What cannot be used is told by the verdict, and this one only warns.
+		_ = s.judge.Observe(judge.Observation{Signal: "answers", Pool: judge.Pool(pool), At: at, Source: routerStarted.UnixNano(), Buckets: took})
+	}
+	if answers := s.judge.Verdict(at).Signals[0]; answers.Outcome == judge.Fail {
+		return "; slower, which is recorded and no reason to go back: " + answers.Says
+	}
+	return ""
 }
 
 // flowWatch asks the new pool for readiness and flows now and then.

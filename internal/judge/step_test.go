@@ -4,9 +4,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// start is where the tests' clock begins.
+var start = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
 
 func TestStep(t *testing.T) {
 	base := StepInput{Ready: true, MinRequests: 20, Tolerance: .01}
@@ -26,8 +30,8 @@ func TestStep(t *testing.T) {
 		{"one failure", func(s *StepInput) { s.Stable, s.Canary = Counts{200, 0}, Counts{20, 1} }, Inconclusive, "the excess lies between"},
 		{"same share, much seen", func(s *StepInput) { s.Stable, s.Canary = Counts{50000, 100}, Counts{50000, 100} }, Pass, "is ruled out, the tolerance is"},
 		{"worse, within the tolerance", func(s *StepInput) { s.Stable, s.Canary = Counts{90000, 90}, Counts{10000, 60} }, Pass, "is ruled out"},
-		{"worse", func(s *StepInput) { s.Stable, s.Canary = Counts{1800, 2}, Counts{200, 12} }, Fail, "worse than the old pool"},
-		{"worse, in a few requests", func(s *StepInput) { s.Stable, s.Canary = Counts{90, 0}, Counts{10, 4} }, Fail, "worse than the old pool"},
+		{"worse", func(s *StepInput) { s.Stable, s.Canary = Counts{1800, 2}, Counts{200, 12} }, Fail, "that is worse by more than"},
+		{"worse, in a few requests", func(s *StepInput) { s.Stable, s.Canary = Counts{90, 0}, Counts{10, 4} }, Fail, "that is worse by more than"},
 		{"half of all", func(s *StepInput) { s.Stable, s.Canary = Counts{10, 0}, Counts{10, 5} }, Fail, "50.0 % of what it gets"},
 		{"both are down", func(s *StepInput) { s.Stable, s.Canary = Counts{900, 890}, Counts{100, 99} }, Inconclusive, "the excess"},
 		{"not ready", func(s *StepInput) { s.Ready, s.Canary = false, Counts{100, 0} }, Fail, "not ready"},
@@ -64,17 +68,24 @@ func TestFalseAlarms(t *testing.T) {
 		alarms := 0
 		for range runs {
 			var canary, stable Counts
+			var compared Comparison
+			at := start
+			compared.Read(at, Pair{})
 			for range looks {
+				at = at.Add(time.Second)
 				arm := &stable
 				if random.Float64() < c.weight {
 					arm = &canary
 				}
 				arm.Requests++
-				if random.Float64() >= c.failing {
-					continue // a success only moves the share; what could tip over is a failure
+				if random.Float64() < c.failing {
+					arm.Failed++
 				}
-				arm.Failed++
-				if Step(StepInput{Stable: stable, Canary: canary, Ready: true, MinRequests: 20, Tolerance: .001}).Outcome == Fail {
+				compared.Read(at, Pair{canary, stable})
+				if compared.EValue() < 1/Alpha && canary.Failed < guardFailures {
+					continue // Step could not fail
+				}
+				if Step(StepInput{Stable: stable, Canary: canary, Ready: true, MinRequests: 20, Tolerance: .001, Compared: &compared}).Outcome == Fail {
 					alarms++
 					break
 				}
@@ -96,7 +107,11 @@ func TestHarmIsFound(t *testing.T) {
 		found := 0
 		for range runs {
 			var canary, stable Counts
+			var compared Comparison
+			at := start
+			compared.Read(at, Pair{})
 			for range c.within {
+				at = at.Add(time.Second)
 				arm, failing := &stable, c.stable
 				if random.Float64() < c.weight {
 					arm, failing = &canary, c.canary
@@ -104,10 +119,11 @@ func TestHarmIsFound(t *testing.T) {
 				arm.Requests++
 				if random.Float64() < failing {
 					arm.Failed++
-					if Step(StepInput{Stable: stable, Canary: canary, Ready: true, MinRequests: 20, Tolerance: .01}).Outcome == Fail {
-						found++
-						break
-					}
+				}
+				compared.Read(at, Pair{canary, stable})
+				if Step(StepInput{Stable: stable, Canary: canary, Ready: true, MinRequests: 20, Tolerance: .01, Compared: &compared}).Outcome == Fail {
+					found++
+					break
 				}
 			}
 		}
