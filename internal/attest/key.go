@@ -4,13 +4,13 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
 // Key is a public key that is trusted, for a time.
@@ -21,7 +21,8 @@ type Key struct {
 	NotAfter  time.Time // zero: for ever
 }
 
-// ID is the key's fingerprint: SHA-256 over its PKIX form, as 64 hex digits.
+// ID is the key's fingerprint as ssh-keygen shows it, "SHA256:…". DSSE's library gives a key that
+// name where nobody gives it another, and skips signatures that carry a different one.
 func (k Key) ID() string {
 	id, err := KeyID(k.Public)
 	if err != nil {
@@ -30,14 +31,12 @@ func (k Key) ID() string {
 	return id
 }
 
-// KeyID is the fingerprint of a public key; an error says that it is not of the kind that is used here.
+// KeyID is the fingerprint of a public key, see Key.ID; an error says that it is not of the kind that is used here.
 func KeyID(public crypto.PublicKey) (string, error) {
-	der, err := marshalPublic(public)
-	if err != nil {
+	if _, err := marshalPublic(public); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:]), nil
+	return dsse.SHA256KeyID(public)
 }
 
 // ParsePublicKey reads a PEM file with one ECDSA P-256 public key.

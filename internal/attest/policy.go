@@ -129,14 +129,22 @@ func (p Policy) signature(a *Attestation, held *envelope) *Refused {
 		}
 	}
 	return refuse(UnknownKey, signAgain+", or trust the key in the estate (kind: Trust)",
-		"the %s is signed with key %.16s, which is not trusted here; trusted: %s", what, held.keyID, p.keyNames())
+		"the %s is signed with key %.23s, which is not trusted here; trusted: %s", what, orUnknown(held.keyID), p.keyNames())
+}
+
+// orUnknown names a key that the bundle does not name: cosign, for one, leaves it out.
+func orUnknown(id string) string {
+	if id == "" {
+		return "unknown"
+	}
+	return id
 }
 
 func (k Key) label() string {
 	if k.Name == "" {
-		return k.ID()[:16]
+		return k.ID()[:23]
 	}
-	return fmt.Sprintf("%q (%.16s)", k.Name, k.ID())
+	return fmt.Sprintf("%q (%.23s)", k.Name, k.ID())
 }
 
 func (p Policy) keyNames() string {
