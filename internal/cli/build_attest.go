@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/sbom"
 )
 
 // signing is what a build says of itself, and with which key.
@@ -48,9 +50,13 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 		if err != nil {
 			return nil, err
 		}
+		materials, err := billOfMaterials(ctx, o, built)
+		if err != nil {
+			return nil, err
+		}
 		provenance := attest.Build{Release: built, Addons: o.Addons, Builder: s.builder, Version: version, Started: started, Finished: time.Now()}.Claim()
 		var list []attest.Attached
-		for _, claim := range append(s.claims, provenance) { // the provenance last: where it is, all is
+		for _, claim := range append(s.claims, materials, provenance) { // the provenance last: where it is, all is
 			attached, err := image.Attest(ctx, claim, s.signer)
 			if err != nil {
 				return nil, err
@@ -63,4 +69,17 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 		return nil, fmt.Errorf("the image is in the registry as %s@%s, but it is not signed, so nothing will admit it: %w. Run the same build again: it does only what is missing", built.Repository, built.Digest, err)
 	}
 	return attached, nil
+}
+
+// billOfMaterials reads what the image is made of; the base's part is remembered.
+func billOfMaterials(ctx context.Context, o build.Options, built release.Release) (attest.Claim, error) {
+	inventory, err := sbom.Read(ctx, built.Repository+"@"+built.Digest, o.Registry, o.Cache)
+	if err != nil {
+		return attest.Claim{}, err
+	}
+	var document bytes.Buffer
+	if err := inventory.Write(&document); err != nil {
+		return attest.Claim{}, fmt.Errorf("write the bill of materials: %w", err)
+	}
+	return attest.BillOfMaterials(document.Bytes()), nil
 }
