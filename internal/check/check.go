@@ -56,6 +56,7 @@ type Input struct {
 	Base    *Base            // nil where no base is at hand: checks that need it say nothing, and the report names them
 	Running []RunningRelease // what runs now, the newest first; for versions and contents that changed
 	Now     time.Time        // for dates that expire
+	Unread  []NotChecked     // what could not be looked at; it stands in the report
 
 	data dataIndex // what several checks read from the data files, made once
 }
@@ -101,7 +102,7 @@ type Python struct {
 // PythonModel is a class that derives from models.Model, TransientModel or AbstractModel.
 type PythonModel struct {
 	Class   string // Python's name of it; Odoo makes a model's name from it where there is no other
-	Kind    string // "Model", "TransientModel", "AbstractModel"
+	Kind    string // "Model", "TransientModel", "AbstractModel", "BaseModel"
 	Name    string // _name; empty where only inherited
 	Inherit []string
 	Line    int
@@ -130,6 +131,7 @@ type Base struct {
 	Digest      string
 	Modules     []release.Module
 	ExternalIDs map[string]bool   // "module.name" of every record the base's modules define in their data
+	DemoIDs     map[string]bool   // likewise of what only their demo data defines: not there in production
 	Models      map[string]bool   // technical names, "sale.order"
 	Python      map[string]string // installed distributions by normalised name, and their version
 	PythonNames map[string]bool   // importable top-level names, the standard library's included

@@ -37,19 +37,22 @@ func (a *app) build() *cobra.Command {
 	var o build.Options
 	var estateDir, registry string
 	var sign signing
+	var checks buildChecks
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build a release: addons at a Git commit on a base image, pushed to the registry",
 		Long: `Build a release: the product's addons at a Git commit, one layer a module, on the base
 image that the estate names. The same commit gives the same digest on any machine. What is
-not committed is refused, unless --dirty allows it; the release is then marked. What is known of the
+not committed is refused, unless --dirty allows it; the release is then marked. The checks
+(waybill check --list) come first, and an error among them refuses the build. What is known of the
 build is signed and attached to the image.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			product, root, err := a.product(cmd.Context(), estateDir)
+			declared, root, err := a.declared(cmd.Context(), estateDir)
 			if err != nil {
 				return err
 			}
+			product := declared.Product
 			o.Addons, o.Repository, o.Series, o.Experimental = product.Addons, product.Name, product.Series, product.Experimental
 			o.Base, o.BaseDir, o.Waybill, o.Progress = product.Base, root, version, a.progress()
 			if o.Registry, err = a.registry(registry); err != nil {
@@ -58,11 +61,19 @@ build is signed and attached to the image.`,
 			if err := sign.open(cmd.Context(), a); err != nil {
 				return err
 			}
+			if err := checks.into(a, &o, declared.Checks); err != nil {
+				return err
+			}
 			started := time.Now()
 			built, err := build.Build(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
+			checked, err := checks.claim()
+			if err != nil {
+				return err
+			}
+			sign.claims = append(sign.claims, checked)
 			if _, err := attestBuild(cmd.Context(), o, built, &sign, started); err != nil {
 				return err
 			}
@@ -85,26 +96,27 @@ build is signed and attached to the image.`,
 	cmd.Flags().StringVar(&o.SourceURL, "source-url", "", "recorded as the source; default: the remote \"origin\"")
 	cmd.Flags().StringVar(&estateDir, "estate", "", "folder with the declared state; default: the server's")
 	cmd.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own")
+	cmd.Flags().StringVar(&checks.skip, "skip-checks", "", "do not run the checks, for this reason; it is recorded")
 	cmd.Flags().StringVar(&sign.key, "key", "", "private key to sign with: a file, env:NAME, or another URI; default: the data folder's own")
 	cmd.Flags().StringVar(&sign.builder, "builder", attest.DefaultBuilder, "URI of what builds, for the provenance; for example that of the CI job")
 	return cmd
 }
 
-// product reads the product from the estate: the folder given, or the one the server runs on.
-func (a *app) product(ctx context.Context, dir string) (estate.Product, string, error) {
+// declared reads the estate: the folder given, or the one the server runs on; and says where it is.
+func (a *app) declared(ctx context.Context, dir string) (*estate.Estate, string, error) {
 	if dir == "" {
 		var s api.Status
 		if err := a.call(ctx, "GET", "/api/v1/status", nil, &s); err != nil {
-			return estate.Product{}, "", err
+			return nil, "", err
 		}
 		dir = s.Estate
 	}
 	declared, err := estate.Load(ctx, dir)
 	if err != nil {
-		return estate.Product{}, "", usage{fmt.Errorf("read the estate in %s: %w", dir, err)}
+		return nil, "", usage{fmt.Errorf("read the estate in %s: %w", dir, err)}
 	}
 	root, err := filepath.Abs(dir)
-	return declared.Product, root, err
+	return declared, root, err
 }
 
 func (a *app) base() *cobra.Command {

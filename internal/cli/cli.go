@@ -92,9 +92,11 @@ func (a *app) root() *cobra.Command {
 database in one transaction, shifts real traffic by evidence, and takes a release
 back by itself when the business suffers.`,
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.format != "text" && a.format != "json" {
-				return usagef("-o %s: expected text or json", a.format)
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case a.format == "sarif" && cmd.Name() == "check":
+			case a.format != "text" && a.format != "json":
+				return usagef("-o %s: expected text or json, and for waybill check also sarif", a.format)
 			}
 			level := slog.LevelInfo
 			if a.verbose {
@@ -106,11 +108,11 @@ back by itself when the business suffers.`,
 	}
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
-	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(
-		a.up(), a.serve(), a.down(), a.initEstate(), a.base(), a.build(), a.releases(), a.tenant(),
+		a.up(), a.serve(), a.down(), a.initEstate(), a.base(), a.check(), a.build(), a.releases(), a.tenant(),
 		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
 		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.version(), a.router(),
 	)
