@@ -87,7 +87,7 @@ func cause(r *Report) string {
 		}
 		return fmt.Sprintf("flow %s fails with %s on the result: %s", f.Name, r.OldReleaseName, f.Error)
 	}
-	return ""
+	return r.OldReleaseName + " does not work on the result"
 }
 
 func describe(p bridge.Problem) string {

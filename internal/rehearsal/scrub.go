@@ -32,7 +32,9 @@ func scrub(sql string) string {
 				i = end
 				continue
 			}
-			out.WriteRune(c)
+			for out.WriteRune(c); i+1 < len(s) && unicode.IsDigit(s[i+1]); i++ { // a parameter
+				out.WriteRune(s[i+1])
+			}
 			i++
 		case c == '-' && i+1 < len(s) && s[i+1] == '-':
 			for i < len(s) && s[i] != '\n' {
@@ -57,7 +59,7 @@ func scrub(sql string) string {
 			i++
 		}
 	}
-	text := strings.TrimSpace(out.String())
+	text := strings.Join(strings.Fields(out.String()), " ")
 	for _, list := range []string{"?, ?", "?,?", "(?), (?)", "(...), (?)", "(?), (...)", "(...), (...)"} {
 		short := map[bool]string{true: "?", false: "(...)"}[!strings.Contains(list, "(")]
 		for strings.Contains(text, list) {
