@@ -58,21 +58,21 @@ func listLayer(ctx context.Context, layer v1.Layer, left *budget) (layerContent,
 			err = left.entry(header)
 		}
 		if err != nil {
-			return content, fmt.Errorf("layer %s: %w", opened.digest, err)
+			return content, opened.explain(err)
 		}
 		e := layerEntry{kind: header.Typeflag, mode: header.Mode & 0o7777, uid: header.Uid, gid: header.Gid, mtime: header.ModTime, link: header.Linkname}
 		if header.Typeflag == tar.TypeReg {
 			h := sha256.New()
 			n, err := io.Copy(h, io.LimitReader(t, maxExpanded))
 			if err != nil {
-				return content, fmt.Errorf("layer %s: %s: %w", opened.digest, printable(header.Name), err)
+				return content, opened.explain(fmt.Errorf("%s: %w", printable(header.Name), err))
 			}
 			e.content = fmt.Sprintf("%s, %d bytes", sum(h), n)
 		}
 		content.files[strings.TrimPrefix(path.Clean("/"+header.Name), "/")] = e
 	}
 	if _, err := io.Copy(io.Discard, stream); err != nil {
-		return content, fmt.Errorf("layer %s: %w", opened.digest, err)
+		return content, opened.explain(err)
 	}
 	content.diffID = sum(all).String()
 	return content, opened.finish()

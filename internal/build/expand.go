@@ -64,15 +64,19 @@ type expansion struct {
 
 // meter counts and hashes what is read through it.
 type meter struct {
-	r   io.Reader
-	n   int64
-	sum hash.Hash
+	r      io.Reader
+	n      int64
+	sum    hash.Hash
+	failed error // other than the end
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.n += int64(n)
 	m.sum.Write(p[:n])
+	if err != nil && !errors.Is(err, io.EOF) {
+		m.failed = err
+	}
 	return n, err
 }
 
@@ -132,16 +136,32 @@ func openLayer(ctx context.Context, layer v1.Layer, b *budget) (*openedLayer, er
 // finish reads what is left of the layer and checks the blob's digest.
 func (l *openedLayer) finish() error {
 	if _, err := io.Copy(io.Discard, l.expansion); err != nil {
-		return fmt.Errorf("layer %s: %w", l.digest, err)
+		return l.explain(err)
 	}
-	// What a decompressor leaves behind its last member belongs to the blob too.
+	return l.check()
+}
+
+// check compares the blob's digest. What a decompressor leaves behind its last member belongs to the
+// blob too.
+func (l *openedLayer) check() error {
 	if _, err := io.Copy(io.Discard, l.in); err != nil {
 		return fmt.Errorf("layer %s: %w", l.digest, err)
 	}
 	if got := sum(l.in.sum); got != l.digest || l.in.n != l.size {
-		return fmt.Errorf("layer %s: its content is another: %s, %d bytes; %d were announced", l.digest, got, l.in.n, l.size)
+		return fmt.Errorf("layer %s: its content is another: %s, at least %d bytes; %d were announced. Fetch or make the image again", l.digest, got, l.in.n, l.size)
 	}
 	return nil
+}
+
+// explain says why the layer could not be read: where its content is another than its digest says,
+// that is the reason.
+func (l *openedLayer) explain(err error) error {
+	if l.in.failed == nil && l.ctx.Err() == nil {
+		if other := l.check(); other != nil {
+			return other
+		}
+	}
+	return fmt.Errorf("layer %s: %w", l.digest, err)
 }
 
 func (l *openedLayer) Close() error {

@@ -26,7 +26,9 @@ type Registry struct {
 	User     string // to write; empty: anonymous
 	Password string
 
-	patience time.Duration // how long it may be silent; default: defaultPatience
+	// For tests, that need not wait as long as people do.
+	patience time.Duration   // how long it may be silent; default: defaultPatience
+	retry    *remote.Backoff // between tries; default: one second, then three
 }
 
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
@@ -65,6 +67,9 @@ func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Opti
 	}
 	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4),
 		remote.WithTransport(&patient{remote.DefaultTransport, patience})}
+	if r.retry != nil {
+		options = append(options, remote.WithRetryBackoff(*r.retry))
+	}
 	if ref.Context().RegistryStr() != r.Host {
 		return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	}

@@ -83,7 +83,7 @@ func (s *scanner) layer(ctx context.Context, layer v1.Layer) error {
 	}
 	defer opened.Close()
 	if err := s.read(tar.NewReader(opened)); err != nil {
-		return fmt.Errorf("base: layer %s: %w", opened.digest, err)
+		return fmt.Errorf("base: %w", opened.explain(err))
 	}
 	if err := opened.finish(); err != nil {
 		return fmt.Errorf("base: %w", err)
