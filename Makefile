@@ -52,6 +52,10 @@ fuzz: ## Each fuzz target for half a minute
 bench: build ## Ratios against what one would do without Waybill
 	$(WITH) packages docker base -- hack/test.sh bench
 
+.PHONY: bench-judge
+bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollbacks, time to find harm
+	go run ./test/bench/judge
+
 ##@ Build and check
 
 .PHONY: build
