@@ -64,7 +64,7 @@ func (t *eventsTest) take(o *Observation) error {
 	}
 	t.split.add(canary, stable, w)
 	if bad > 0 { // nothing else can raise it
-		t.best = max(t.best, t.split.above())
+		t.best = t.split.raise(t.best)
 	}
 	return nil
 }

@@ -43,6 +43,18 @@ func (g *grid) above() float64 { return g.side(1) }
 // below is the e-value against "the ratio is at least the null's".
 func (g *grid) below() float64 { return g.side(-1) }
 
+// raise is the larger of best and above, with less work where it is clear that best is.
+func (g *grid) raise(best float64) float64 {
+	top := math.Inf(-1)
+	for _, l := range g.L[half+1:] {
+		top = max(top, l)
+	}
+	if top-g.L[half] <= math.Log(best) { // the mixture is no larger than its largest part
+		return best
+	}
+	return max(best, g.above())
+}
+
 func (g *grid) side(direction int) float64 {
 	sum, middle := 0.0, g.L[half]
 	for k := 1; k <= half; k++ {

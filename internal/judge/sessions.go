@@ -68,7 +68,7 @@ func (t *sessionsTest) close(now time.Time) {
 	if canary.Failed+stable.Failed > 0 {
 		t.grid.table(canary.Requests, stable.Requests, canary.Failed, stable.Failed)
 		if t.all.excess() > t.rule.Tolerance {
-			t.best = max(t.best, t.grid.above())
+			t.best = t.grid.raise(t.best)
 		}
 	}
 	t.open, t.since = [2]Counts{}, now

@@ -34,9 +34,10 @@ func (t *sharesTest) take(o *Observation) error {
 	}
 	t.all.Canary = t.all.Canary.plus(canary)
 	t.all.Stable = t.all.Stable.plus(stable)
+	used := t.both.Used
 	t.both.add(o.At, canary, stable)
-	if t.all.excess() > t.rule.Tolerance {
-		t.best = max(t.best, t.both.EValue())
+	if t.both.Used != used && t.all.excess() > t.rule.Tolerance {
+		t.best = t.both.Evidence.raise(t.best)
 	}
 	return nil
 }

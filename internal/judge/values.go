@@ -81,9 +81,10 @@ type seriesTest struct {
 const (
 	seriesBlock = 6
 	seriesGap   = 2
-	// seriesRho makes the mixture tightest at about 12 blocks.
-	seriesRho = 1.3
 )
+
+// seriesRho makes the mixture tightest at about 12 blocks, one-sided at α = 1 %.
+var seriesRho = mixtureRho(12, 2*.01)
 
 func newSeriesTest(s Signal) *seriesTest {
 	t := &seriesTest{rule: s, every: s.Interval}
@@ -142,16 +143,21 @@ func (t *seriesTest) add(d float64) {
 	t.size += d * d
 }
 
+// about is S and V of the differences less centre.
+func (t *seriesTest) about(centre float64) (s, v float64) {
+	return t.ds - centre*t.is, max(0, t.dds-2*centre*t.dss+centre*centre*t.iss)
+}
+
 // above is the e-value against a true difference of at most centre.
 func (t *seriesTest) above(centre float64) float64 {
-	v := max(0, t.dds-2*centre*t.dss+centre*centre*t.iss)
-	return math.Exp(normalMixtureAbove(t.ds-centre*t.is, v, seriesRho))
+	s, v := t.about(centre)
+	return math.Exp(normalMixtureAbove(s, v, seriesRho))
 }
 
 // below is the e-value against a true difference of at least centre.
 func (t *seriesTest) below(centre float64) float64 {
-	v := max(0, t.dds-2*centre*t.dss+centre*centre*t.iss)
-	return math.Exp(normalMixtureAbove(centre*t.is-t.ds, v, seriesRho))
+	s, v := t.about(centre)
+	return math.Exp(normalMixtureAbove(-s, v, seriesRho))
 }
 
 func (t *seriesTest) worse() float64 { return t.best }
@@ -166,8 +172,12 @@ func (t *seriesTest) judge(alpha float64) (Outcome, Evidence) {
 	if t.is > 0 {
 		middle := t.ds / t.is
 		scale := math.Sqrt(t.size / float64(t.blocks))
-		e.Lower = middle - reach(scale, func(x float64) bool { return t.above(middle-x) >= 2/alpha })
-		e.Upper = middle + reach(scale, func(x float64) bool { return t.below(middle+x) >= 2/alpha })
+		outside := func(centre float64) bool {
+			s, v := t.about(centre)
+			return math.Abs(s) >= normalMixture(v, alpha, seriesRho)
+		}
+		e.Lower = middle - reach(scale, func(x float64) bool { return outside(middle - x) })
+		e.Upper = middle + reach(scale, func(x float64) bool { return outside(middle + x) })
 	}
 	outcome := Inconclusive
 	switch {

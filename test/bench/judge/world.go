@@ -11,7 +11,6 @@ import (
 // world is how a release's traffic comes about. All rates are of both pools together.
 type world struct {
 	name    string
-	unit    string // what is judged
 	minutes int
 	weight  func(minute int) float64 // the canary's share
 	rate    float64                  // events, requests or sessions a minute
@@ -144,7 +143,7 @@ func (w world) events(r *rand.Rand, limit [2]float64, stop bool) result {
 			out.judge(j.EValue("errors"), float64(m)+t)
 		}
 		v.minute(m, points{canary / weight, baseline / weight, stable / (1 - weight), canary, rate * weight / errorShare}, &out)
-		if stop && out.at5 < math.Inf(1) && out.found[0] < math.Inf(1) && out.found[1] < math.Inf(1) {
+		if stop && out.at1 < math.Inf(1) && out.found[0] < math.Inf(1) && out.found[1] < math.Inf(1) {
 			break
 		}
 	}
@@ -239,7 +238,7 @@ func (w world) latency(r *rand.Rand, limit [2]float64, stop bool) result {
 			first(&out.found[i], now, z >= out.limit[i])
 		}
 		first(&out.kayenta, now, out.kayenta > now && v.ranks[0].kayenta())
-		if stop && out.at5 < math.Inf(1) && out.found[0] < math.Inf(1) && out.found[1] < math.Inf(1) {
+		if stop && out.at1 < math.Inf(1) && out.found[0] < math.Inf(1) && out.found[1] < math.Inf(1) {
 			break
 		}
 	}
