@@ -124,6 +124,11 @@ func built(change ...func(*Build)) Claim {
 	return b.Claim()
 }
 
+// checked is what came of the checks, as far as a policy looks at it.
+func checked(passed bool, errors int) Claim {
+	return Claim{Type: Checks, Predicate: map[string]any{"passed": passed, "counts": map[string]int{"errors": errors}}}
+}
+
 // trusting is a policy that the ordinary build satisfies.
 func trusting(key *ecdsa.PrivateKey) Policy {
 	return Policy{Keys: []Key{{Name: "ci", Public: &key.PublicKey}}, Builders: []string{"https://ci.example.com/runner"},
@@ -151,7 +156,7 @@ func TestAttestAndVerify(t *testing.T) {
 		require.False(t, first.Before)
 		bom := []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":"urn:uuid:1","metadata":{"timestamp":"a"},"big":12345678901234567890}`)
 		s.attest(BillOfMaterials(bom), key)
-		s.attest(CheckResults{Version: "test", Passed: true, Counts: map[string]int{"warnings": 2}, Findings: []string{}}.Claim(), key)
+		s.attest(checked(true, 0), key)
 		s.attest(Scan{Scanner: "urn:waybill:scan", Database: "osv", DatabaseVersion: "2026-11-01", Started: now, Result: []string{}}.Claim(), key)
 
 		p := trusting(key)

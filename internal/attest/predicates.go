@@ -7,23 +7,6 @@ import (
 	"time"
 )
 
-// CheckResults are what the checks of a release found.
-type CheckResults struct {
-	Checker  string         `json:"checker"` // URI of what checked
-	Version  string         `json:"version"` // of Waybill
-	Passed   bool           `json:"passed"`  // nothing refuses the release
-	Counts   map[string]int `json:"counts"`  // of findings: errors, warnings, notes, accepted
-	Findings any            `json:"findings"`
-}
-
-// Claim is the results as a claim.
-func (r CheckResults) Claim() Claim {
-	if r.Checker == "" {
-		r.Checker = "urn:waybill:check"
-	}
-	return Claim{Type: Checks, Predicate: r}
-}
-
 // BillOfMaterials is a CycloneDX document, as JSON, as a claim.
 func BillOfMaterials(document []byte) Claim {
 	return Claim{Type: SBOM, Predicate: json.RawMessage(document), Passing: []string{"serialNumber", "metadata.timestamp"}}

@@ -114,7 +114,7 @@ func TestRefusals(t *testing.T) {
 			c.edit(c.attest(built(), c.key).Digest)
 		}, Altered, "altered"},
 		"checks failed": {func(c *refusal) {
-			c.attest(CheckResults{Passed: false, Counts: map[string]int{"errors": 3}}.Claim(), c.key)
+			c.attest(checked(false, 3), c.key)
 			c.policy.Require = []string{Checks}
 		}, ChecksFailed, "3 errors"},
 		"checks say nothing": {func(c *refusal) {
