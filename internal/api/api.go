@@ -29,6 +29,7 @@ type Backend struct {
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding
+	Rescan      func(context.Context) error // compares what runs with the vulnerability databases, now
 	Token       string
 	Version     string
 }
@@ -140,6 +141,7 @@ func (b Backend) routes(api huma.API) {
 	b.promotionRoutes(api)
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
+	b.vulnerabilityRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

@@ -49,6 +49,7 @@ type Status struct {
 	Estate       string        `json:"estate"`
 	EstateCommit string        `json:"estate_commit"`
 	Environments []Environment `json:"environments"`
+	Problems     []string      `json:"problems,omitempty" doc:"What keeps Waybill from knowing whether something that runs is vulnerable"`
 }
 
 // Environment is one stage of the pipeline.
@@ -56,6 +57,8 @@ type Environment struct {
 	Name    string   `json:"name"`
 	Address string   `json:"address" doc:"Where its router listens"`
 	Tenants []Tenant `json:"tenants"`
+
+	Vulnerable []string `json:"vulnerable,omitempty" doc:"What runs here and is known to be vulnerable, so that the estate would not let it in today"`
 }
 
 // Tenant is what a tenant runs.

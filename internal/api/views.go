@@ -127,7 +127,7 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		}
 		s.Environments = append(s.Environments, view)
 	}
-	return s, nil
+	return s, b.markVulnerable(ctx, &s)
 }
 
 func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant) {

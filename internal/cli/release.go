@@ -11,6 +11,8 @@ func (a *app) releases() *cobra.Command {
 		a.releaseDiff(),
 		a.releaseReproduce(),
 		a.releaseVerify(),
+		a.releaseSBOM(),
+		a.releaseScan(),
 	)
 	return cmd
 }

@@ -136,6 +136,9 @@ func (a *app) status() *cobra.Command {
 		}}
 }
 
+// maxShownVulnerable is how many vulnerabilities of an environment a status lists.
+const maxShownVulnerable = 5
+
 func showStatus(w io.Writer, s api.Status) {
 	commit := s.EstateCommit
 	if commit == "" {
@@ -158,6 +161,18 @@ func showStatus(w io.Writer, s api.Status) {
 		}
 	}
 	_ = t.Flush()
+	for _, e := range s.Environments {
+		for i, v := range e.Vulnerable {
+			if i == maxShownVulnerable {
+				fmt.Fprintf(w, "and %d more: waybill release scan --running\n", len(e.Vulnerable)-i)
+				break
+			}
+			fmt.Fprintln(w, bad.Render(e.Name+" runs something vulnerable: "+v))
+		}
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintln(w, bad.Render(p))
+	}
 }
 
 func dash(s string) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/vuln"
 )
 
 // admit decides whether the release may enter at all, and plans what has to be done. It touches nothing.
@@ -30,6 +31,9 @@ func admit(ctx context.Context, w *Work) (string, error) {
 			r.Name, w.rollout.Environment, promotion, reason, w.rollout.Environment, r.Name)
 	}
 	if err := w.admitTrust(ctx, r); err != nil {
+		return "", err
+	}
+	if err := w.admitVulnerabilities(ctx, r); err != nil {
 		return "", err
 	}
 	if err := w.admitOrder(ctx, r); err != nil {
@@ -109,6 +113,25 @@ func (w *Work) admitTrust(ctx context.Context, r release.Release) error {
 	}
 	if err != nil {
 		return fmt.Errorf("find out whether release %s is trusted: %w", r.Name, err)
+	}
+	return nil
+}
+
+// admitVulnerabilities refuses what is known to be vulnerable, by the estate's rules, and what cannot be
+// compared with advisories that are new enough. The way back is not barred by what was found since.
+func (w *Work) admitVulnerabilities(ctx context.Context, r release.Release) error {
+	if w.env.Vulnerabilities == nil {
+		return nil
+	}
+	err := w.rooms.Vulnerable(ctx, r, w.env)
+	var refused *vuln.Refused
+	switch {
+	case errors.As(err, &refused):
+		return failed("release %s is kept out of %s: %w. All of it: waybill release scan %s", r.Name, w.rollout.Environment, refused, r.Name)
+	case errors.Is(err, vuln.ErrDatabase):
+		return failed("release %s cannot be compared with known vulnerabilities: %w", r.Name, err)
+	case err != nil:
+		return fmt.Errorf("compare release %s with known vulnerabilities: %w", r.Name, err)
 	}
 	return nil
 }

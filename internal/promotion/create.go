@@ -25,6 +25,9 @@ func admitCreate(ctx context.Context, w *Work) (string, error) {
 	if err := w.admitTrust(ctx, r); err != nil {
 		return "", err
 	}
+	if err := w.admitVulnerabilities(ctx, r); err != nil {
+		return "", err
+	}
 	exists, err := w.place.Databases.Exists(ctx, w.state.Database)
 	if err != nil {
 		return "", err

@@ -86,7 +86,7 @@ func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
 	}
 	s := Snapshot{Product: declared.Product, Environment: env, Classifications: declared.Classifications, Root: declared.Root, Commit: declared.Commit}
 	trust := declared.TrustFor(q.Environment)
-	s.Trust = &trust
+	s.Trust, s.Vulnerabilities = &trust, declared.Vulnerabilities
 	if before, ok := declared.Before(q.Environment); ok {
 		s.Before = before.Name
 	}

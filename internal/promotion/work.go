@@ -34,6 +34,9 @@ type Rooms struct {
 	// Trusted says whether a release may enter under the estate's trust policy: an *attest.Refused
 	// says that it may not, any other error that it could not be found out.
 	Trusted func(ctx context.Context, r release.Release, s Snapshot) error
+	// Vulnerable says whether what is known to be vulnerable keeps a release out: a *vuln.Refused says
+	// so, a vuln.ErrDatabase that the databases are no good, any other error that it could not be found out.
+	Vulnerable func(ctx context.Context, r release.Release, s Snapshot) error
 	// Checksums computes the checksums of a release's modules by a database's own rule.
 	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
 	Version   string // of Waybill
@@ -56,7 +59,8 @@ type Snapshot struct {
 	Before          string                  `json:"before,omitempty"` // environment that comes before
 	Tenants         []estate.Tenant         `json:"tenants"`
 	Classifications []estate.Classification `json:"classifications,omitempty"`
-	Trust           *estate.Trust           `json:"trust,omitempty"` // nil in promotions that were asked for before there was any
+	Trust           *estate.Trust           `json:"trust,omitempty"`           // nil in promotions that were asked for before there was any
+	Vulnerabilities *estate.Vulnerabilities `json:"vulnerabilities,omitempty"` // nil where the estate has none: nothing is compared
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }

@@ -186,8 +186,8 @@ func (s *server) close() error {
 
 func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
-		Trusted: s.trust(newIntact()),
-		Store:   s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
+		Trusted: s.trust(newIntact()), Vulnerable: s.vulnerable,
+		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
 		Place: s.place,
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {

@@ -46,6 +46,8 @@ type Config struct {
 	Registry    string // host[:port]/prefix of an OCI registry
 	Bucket      string // checkpoints; any gocloud.dev/blob URL
 
+	RescanEvery time.Duration // how often the vulnerability databases are looked at; 0: every minute
+
 	Version string
 	Log     *slog.Logger
 	Ready   func(url string)   // called once the server answers
@@ -85,6 +87,8 @@ type server struct {
 
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
+
+	rescanning sync.Mutex // one comparison of the running releases at a time
 }
 
 // Run serves until ctx is done, and then stops gracefully: steps under way give their leases back,
@@ -171,6 +175,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		return engine.Run(ctx)
 	})
 	group.Go(func() error { return rehearsals.Run(ctx) })
+	group.Go(func() error { return s.watchVulnerabilities(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
@@ -238,6 +243,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,
+		Rescan:      func(ctx context.Context) error { return s.rescan(ctx, true) },
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.store.Pool.Ping(r.Context()); err != nil {

@@ -58,6 +58,38 @@ func Evaluate(r Report, rules estate.Vulnerabilities, now time.Time) Verdict {
 	return v
 }
 
+// Refused says that a release may not enter.
+type Refused struct{ Verdict Verdict }
+
+// Error names the gravest reasons, with the way out of the first.
+func (r *Refused) Error() string {
+	const shown = 3
+	var parts []string
+	n := 0
+	for _, reason := range r.Verdict.Reasons {
+		if reason.Level != Refuse {
+			continue
+		}
+		if n++; n == 1 {
+			parts = append(parts, reason.Text+" ("+reason.Fix+")")
+		} else if n <= shown {
+			parts = append(parts, reason.Text)
+		}
+	}
+	if n > shown {
+		parts = append(parts, fmt.Sprintf("and %d more", n-shown))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Err is a *Refused where the release may not enter, else nil.
+func (v Verdict) Err() error {
+	if !v.Refused {
+		return nil
+	}
+	return &Refused{v}
+}
+
 // clockSlack is how far ahead of us the clock of those who write advisories may be.
 const clockSlack = 24 * time.Hour
 

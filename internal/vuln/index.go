@@ -51,7 +51,8 @@ type Database struct {
 
 // Open makes the databases ready: folders or zip files with advisories in OSV's format. An index of
 // their present state is made once (about 20 s for 60,000 advisories) and kept under cache, which ""
-// sets to build.CacheDir. An error about the databases themselves is ErrDatabase.
+// sets to build.CacheDir. An error about the databases themselves is ErrDatabase; that they changed
+// meanwhile is another one.
 func Open(ctx context.Context, databases []string, cache string) (*Database, error) {
 	cache, err := build.CacheDir(cache)
 	if err != nil {
@@ -82,7 +83,7 @@ func Open(ctx context.Context, databases []string, cache string) (*Database, err
 	}
 	if now, err := Fingerprint(ctx, databases); err != nil || now != fingerprint(list) {
 		_ = os.Remove(file)
-		return nil, errors.Join(damaged("changed while it was read; it is being renewed, so try again when that is done"), err)
+		return nil, errors.Join(errors.New("the vulnerability databases changed while they were read: they are being renewed; try again when that is done"), err)
 	}
 	forget(dir, file)
 	return open(file)

@@ -23,8 +23,8 @@ const (
 	maxFiles      = 3_000_000
 )
 
-// ErrDatabase is what every error about the databases themselves is: they are missing, damaged, too
-// large, or changed while they were read.
+// ErrDatabase is what every error about the databases themselves is: they are missing, damaged or too
+// large.
 var ErrDatabase = errors.New("vulnerability database")
 
 func damaged(format string, args ...any) error {
