@@ -31,6 +31,9 @@ func (d *document) environment(e *Environment) {
 	if d.given("class") {
 		d.class(e.Class)
 	}
+	if d.given("rehearsal") && !d.unread("rehearsal") {
+		d.oneOf("rehearsal", string(e.Rehearsal), rehearsals)
+	}
 	d.rollout(e.Rollout)
 }
 

@@ -51,4 +51,6 @@ var (
 var (
 	hostings = []string{string(Shared), string(Dedicated)}
 	classes  = []string{string(Swap), string(Compatible), string(Breaking)}
+
+	rehearsals = []string{string(RehearsalOff), string(RehearsalAuto), string(RehearsalRequired)}
 )

@@ -202,6 +202,8 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Pattern = secretRule.String()
 	case "Environment.class", "Classification.class":
 		s.Enum = words(classes)
+	case "Environment.rehearsal":
+		s.Enum = words(rehearsals)
 	case "Tenant.hosting":
 		s.Enum = words(hostings)
 	case "Tenant.database":

@@ -42,6 +42,7 @@ type Environment struct {
 	Deadline   time.Duration     `yaml:"update_deadline" json:"update_deadline"` // of an update behind a freeze; default 30m
 	DrainLimit time.Duration     `yaml:"drain_limit" json:"drain_limit"`         // for requests in flight before a fence; default 10s
 	Class      Class             `yaml:"class" json:"class,omitempty"`           // at least this class, whatever the evidence
+	Rehearsal  Rehearsal         `yaml:"rehearsal" json:"rehearsal,omitempty"`   // whether a release's class comes from a rehearsal: off, auto or required; default off
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
 }
 
@@ -94,6 +95,19 @@ type Tenant struct {
 	Modules     []string `yaml:"modules" json:"modules"`   // installed when the tenant is created, and by a promotion that finds one missing
 	Languages   []string `yaml:"languages" json:"languages,omitempty"`
 }
+
+// Rehearsal says whether the class of a release comes from a rehearsal on a copy of the tenant's data.
+type Rehearsal string
+
+// The kinds of rehearsing.
+const (
+	RehearsalOff      Rehearsal = "off"      // classifications stand, and without one a release is taken as breaking
+	RehearsalAuto     Rehearsal = "auto"     // rehearsed where there is a young checkpoint, else as off
+	RehearsalRequired Rehearsal = "required" // no promotion without a rehearsal that proves a class
+)
+
+// Wanted says whether a promotion looks for evidence.
+func (r Rehearsal) Wanted() bool { return r == RehearsalAuto || r == RehearsalRequired }
 
 // Class is how a release may roll.
 type Class string

@@ -212,7 +212,7 @@ func (w *Work) plan(ctx context.Context, r release.Release, facts odoo.Facts) (P
 	case len(plan.Update)+len(plan.Install) == 0:
 		plan.Class, plan.ClassReason = estate.Swap, "nothing in the database changes"
 	case ok && declared.Class != estate.Swap:
-		plan.Class, plan.ClassReason = declared.Class, "declared by the estate: "+declared.Reason
+		plan.Class, plan.ClassReason, plan.Declared = declared.Class, "declared by the estate: "+declared.Reason, declared.Class
 		plan.Transactional = declared.Transactional == nil || *declared.Transactional
 	case ok:
 		plan.Class, plan.ClassReason = estate.Breaking, "declared swap, but modules changed; so taken as breaking"
@@ -223,11 +223,6 @@ func (w *Work) plan(ctx context.Context, r release.Release, facts odoo.Facts) (P
 		plan.Class = plan.Class.AtLeast(w.env.Environment.Class)
 	}
 	return plan, nil
-}
-
-// rehearse has its place here; until rehearsals exist, the estate's word stands in the record.
-func rehearse(_ context.Context, w *Work) (string, error) {
-	return "not rehearsed; class " + string(w.memory.Plan.Class) + ": " + w.memory.Plan.ClassReason, nil
 }
 
 // admitRollback plans the way of the route back to the release that served before.

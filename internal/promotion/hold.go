@@ -50,11 +50,12 @@ func hold(ctx context.Context, w *Work) (string, error) {
 	return detail, nil
 }
 
-// pause says how people wait: held when the update is one transaction, else behind the page. Once the new
+// pause says how people wait: held when the update is one transaction and no rehearsal found it too long for that, else
+// behind the page. Once the new
 // release has been let loose, a way back that restores the database takes longer than people would wait.
 func (w *Work) pause() (router.Mode, time.Duration) {
 	quick := w.memory.ReleasedAt.IsZero() || w.memory.Plan.Class == estate.Compatible
-	if w.promotion.Kind == KindPromote && w.memory.Plan.Transactional && quick {
+	if w.promotion.Kind == KindPromote && w.memory.Plan.Transactional && !w.memory.Plan.Freeze && quick {
 		return router.Hold, w.env.Environment.HoldBudget
 	}
 	return router.Freeze, w.env.Environment.Deadline

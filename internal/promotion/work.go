@@ -27,6 +27,7 @@ type Rooms struct {
 	Checkpoints *checkpoint.Store
 	// Place tells where an environment lives.
 	Place func(ctx context.Context, env estate.Environment) (Place, error)
+	Rehearsals  Rehearsals
 	// Image gives the reference under which a runtime pulls a release.
 	Image func(r release.Release) string
 	// Present checks that the registry still has the release, whole.
@@ -81,6 +82,11 @@ type Plan struct {
 	Install       []string          `json:"install,omitempty"`
 	Checksums     map[string]string `json:"checksums,omitempty"`
 	Reasons       map[string]string `json:"reasons,omitempty"` // why a module is updated
+
+	Declared         estate.Class `json:"declared,omitempty"`          // class that the estate declares for the release
+	Rehearsal        string       `json:"rehearsal,omitempty"`         // that the class comes from
+	PredictedSeconds float64      `json:"predicted_seconds,omitempty"` // that people wait, by that rehearsal
+	Freeze           bool         `json:"freeze,omitempty"`            // people would wait longer than a hold may take
 }
 
 // Memory is what a rollout remembers from step to step.
@@ -92,6 +98,7 @@ type Memory struct {
 	OldSchema       string    `json:"old_schema,omitempty"`
 	OldPool         string    `json:"old_pool,omitempty"`
 	NewPool         string    `json:"new_pool,omitempty"`
+	Rehearsal       string    `json:"rehearsal,omitempty"` // that was asked for
 	Checkpoint      string    `json:"checkpoint,omitempty"`
 	FenceCheckpoint string    `json:"fence_checkpoint,omitempty"`
 	HoldSince       time.Time `json:"hold_since,omitzero"`

@@ -150,12 +150,14 @@ func whoServes(data string) string {
 
 // serve runs engine and HTTP side by side until one of them fails or ctx is done.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
-	engine, err := promotion.New(s.rooms(), s.instance+"-"+randomHex(4), s.log, s.config.Fault)
+	rehearsals := s.rehearsals()
+	rooms := s.rooms()
+	rooms.Rehearsals = rehearsals
+	engine, err := promotion.New(rooms, s.instance+"-"+randomHex(4), s.log, s.config.Fault)
 	if err != nil {
 		_ = listener.Close()
 		return err
 	}
-	rehearsals := s.rehearsals()
 	handler, err := s.handler(engine, rehearsals)
 	if err != nil {
 		_ = listener.Close()
