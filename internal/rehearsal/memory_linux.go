@@ -1,18 +1,24 @@
 package rehearsal
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // limitMemory bounds the address space of every process that the postmaster will start: one that wants more
 // gets "out of memory" and its transaction ends, before the machine takes somebody else's process.
-func limitMemory(dataDir string, bytes int64) error {
+//
+// It goes through prlimit(1) as the server's own user: that one may always lower its limits, while root may not where a
+// container took CAP_SYS_RESOURCE away.
+func limitMemory(ctx context.Context, dataDir string, bytes int64) error {
 	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
 	if err != nil {
 		return err
@@ -21,9 +27,16 @@ func limitMemory(dataDir string, bytes int64) error {
 	if err != nil || pid < 2 {
 		return fmt.Errorf("postmaster.pid names process %q", strings.SplitN(string(content), "\n", 2)[0])
 	}
-	limit := unix.Rlimit{Cur: uint64(bytes), Max: uint64(bytes)}
-	if err := unix.Prlimit(pid, unix.RLIMIT_AS, &limit, nil); err != nil {
-		return fmt.Errorf("limit the memory of process %d: %w", pid, err)
+	info, err := os.Stat(dataDir)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), fmt.Sprintf("--as=%d", bytes))
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("limit the memory of process %d: %w: %s", pid, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

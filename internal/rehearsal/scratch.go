@@ -67,7 +67,7 @@ func (r *Rehearser) open(ctx context.Context, id string, like *likeness, limits 
 	if err != nil {
 		return nil, err
 	}
-	if err := limitMemory(filepath.Join(s.dir, "postgres", "data"), limits.Memory); err != nil {
+	if err := limitMemory(ctx, filepath.Join(s.dir, "postgres", "data"), limits.Memory); err != nil {
 		r.rooms.Log.WarnContext(ctx, "the scratch server's memory is bounded by its settings only", "rehearsal", id, "error", err)
 	}
 	if s.server, err = database.Open(ctx, s.cluster.URL("postgres")); err != nil {

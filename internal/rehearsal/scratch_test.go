@@ -121,6 +121,11 @@ func TestScratch(t *testing.T) {
 		}
 		return nil
 	}))
+	conn, err := s.connect(t.Context(), "postgres")
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "SELECT length(repeat('x', 900000000)) + length(repeat('y', 900000000))")
+	assert.ErrorContains(t, err, "out of memory", "memory is bounded")
+	s.disconnect(t.Context(), conn)
 	require.NoError(t, s.server.Create(t.Context(), pristine, ownerRole))
 	require.NoError(t, s.in(t.Context(), pristine, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(t.Context(), odooTables)
