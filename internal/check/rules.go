@@ -1,4 +1,40 @@
 package check
 
 // Checks returns every check, sorted by ID.
-func Checks() []Check { return nil }
+func Checks() []Check {
+	return []Check{
+		accessUnknownGroup,
+		accessUnknownModel,
+		assetFileMissing,
+		csvMalformed,
+		dataFileMissing,
+		dependencyCycle,
+		dependencyMissing,
+		externalDependencyMissing,
+		externalIDNotDepended,
+		externalIDTooEarly,
+		externalIDUnknown,
+		fileEscapes,
+		fileName,
+		fileSetuid,
+		fileSpecial,
+		fileWorldWritable,
+		importMissing,
+		manifestKeyMissing,
+		manifestUnreadable,
+		migrationAboveVersion,
+		migrationMisnamed,
+		migrationWithoutMigrate,
+		modelUnknown,
+		modelWithoutAccess,
+		moduleDuplicate,
+		moduleIncomplete,
+		pythonSyntax,
+		scriptCommits,
+		secretInSource,
+		seriesMismatch,
+		versionLower,
+		versionNotBumped,
+		xmlMalformed,
+	}
+}
