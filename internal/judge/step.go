@@ -114,7 +114,7 @@ func Step(in StepInput) Verdict {
 	case in.Canary.Failed >= guardFailures && in.Canary.share() >= guardShare && (!compare || in.Stable.Requests >= guardFailures && in.Stable.share() <= guardOther):
 		return say(Fail, "it fails %s of what it gets", percent(in.Canary.share()))
 	case compare && v.EValue >= 1/Alpha && seen > tolerance:
-		return say(Fail, "that is worse by more than the tolerance of %s, and no chance: a good release looks so bad in fewer than %s of all rollouts", percent(tolerance), percent(1/v.EValue))
+		return say(Fail, "that is worse by more than the tolerance of %s, and chance does not explain it: a good release looks so bad in fewer than %s of all rollouts", percent(tolerance), percent(1/v.EValue))
 	case in.Alone && v.Lower > tolerance:
 		return say(Fail, "the failure share is higher by at least %s, the tolerance is %s", percent(v.Lower), percent(tolerance))
 	case in.Canary.Requests == 0:
