@@ -44,6 +44,10 @@ test-all: build ## test, and the whole kill matrix
 test-kill: build ## The kill matrix alone: the server killed at every step, and its parts taken away
 	$(WITH) packages docker base -- hack/test.sh kill
 
+.PHONY: test-rehearsal
+test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
+	$(WITH) packages docker base -- hack/test.sh rehearsal
+
 .PHONY: fuzz
 fuzz: ## Each fuzz target for half a minute
 	hack/fuzz.sh 30s

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
-#   hack/test.sh core    unit and integration tests, and the core of the kill matrix
+#   hack/test.sh core    unit and integration tests, and the core of the kill matrix and of the rehearsals
 #   hack/test.sh all     the same with the whole kill matrix
 #   hack/test.sh kill    the whole kill matrix alone
+#   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh bench   ratios against what one would do without Waybill
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,12 +52,15 @@ integration() {
 }
 kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
+rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
+
 case ${1:-} in
 core)
 	section "unit tests" unit
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
+	section "rehearsals, core" rehearsals core
 	;;
 all)
 	section "unit tests" unit
@@ -68,12 +72,15 @@ kill)
 	prepare
 	section "kill matrix" kill_matrix all
 	;;
+rehearsal)
+	section "rehearsals" rehearsals all
+	;;
 bench)
 	prepare
 	section "benchmarks" odoo -v -run '^$' -bench . -benchtime 1x ./test/bench ./internal/router
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|bench" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|bench" >&2
 	exit 2
 	;;
 esac
