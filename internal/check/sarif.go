@@ -21,6 +21,8 @@ type sarifRun struct {
 	Results     []sarifResult        `json:"results"`
 	Invocations []sarifInvocation    `json:"invocations"`
 	ColumnKind  string               `json:"columnKind"`
+	Language    string               `json:"language"`
+	Newlines    []string             `json:"newlineSequences"`
 }
 
 type sarifBase struct {
@@ -28,14 +30,16 @@ type sarifBase struct {
 }
 
 type sarifDriver struct {
-	Name    string      `json:"name"`
-	Version string      `json:"version,omitempty"`
-	Rules   []sarifRule `json:"rules"`
+	Name     string      `json:"name"`
+	Version  string      `json:"version,omitempty"`
+	Language string      `json:"language"`
+	Rules    []sarifRule `json:"rules"`
 }
 
 type sarifRule struct {
 	ID      string    `json:"id"`
 	Short   sarifText `json:"shortDescription"`
+	Full    sarifText `json:"fullDescription"`
 	Help    sarifText `json:"help"`
 	Default struct {
 		Level string `json:"level"`
@@ -96,16 +100,16 @@ const sarifRoot = "SRCROOT"
 // ("" where it is the repository itself): locations are relative to the repository's root.
 func (r Report) SARIF(version, prefix string) any {
 	var run sarifRun
-	run.Tool.Driver = sarifDriver{Name: "waybill check", Version: version, Rules: []sarifRule{}}
+	run.Tool.Driver = sarifDriver{Name: "waybill check", Version: version, Language: "en-US", Rules: []sarifRule{}}
 	index := map[string]int{}
 	for _, c := range Checks() {
-		rule := sarifRule{ID: c.ID, Short: sarifText{strings.ReplaceAll(c.ID, "-", " ")}, Help: sarifText{c.Why}}
+		rule := sarifRule{ID: c.ID, Short: sarifText{strings.ReplaceAll(c.ID, "-", " ")}, Full: sarifText{c.Why}, Help: sarifText{c.Why}}
 		rule.Default.Level = sarifLevel(c.Severity)
 		index[c.ID] = len(run.Tool.Driver.Rules)
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, rule)
 	}
 	run.Bases = map[string]sarifBase{sarifRoot: {Description: sarifText{"The root of the source repository."}}}
-	run.ColumnKind = "utf16CodeUnits"
+	run.ColumnKind, run.Language, run.Newlines = "utf16CodeUnits", "en-US", []string{"\r\n", "\n"}
 	run.Results = []sarifResult{}
 	for _, f := range r.Findings {
 		run.Results = append(run.Results, sarifOf(f, index, prefix))
