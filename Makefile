@@ -37,12 +37,16 @@ test-unit: ## What needs no root, no Docker and no Odoo (under a minute)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, and the whole kill matrix
+test-all: build ## test, cosign, and the whole kill matrix
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
 test-kill: build ## The kill matrix alone: the server killed at every step, and its parts taken away
 	$(WITH) packages docker base -- hack/test.sh kill
+
+.PHONY: test-cosign
+test-cosign: ## cosign accepts what waybill build attaches (builds cosign the first time: minutes)
+	hack/test.sh cosign
 
 .PHONY: test-rehearsal
 test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
@@ -59,6 +63,10 @@ bench: build ## Ratios against what one would do without Waybill
 .PHONY: bench-judge
 bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollbacks, time to find harm
 	go run ./test/bench/judge
+
+.PHONY: bench-build
+bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
+	$(WITH) packages docker base -- hack/test.sh bench-build
 
 ##@ Build and check
 

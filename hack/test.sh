@@ -2,10 +2,12 @@
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
 #   hack/test.sh core    unit and integration tests, and the core of the kill matrix and of the rehearsals
-#   hack/test.sh all     the same with the whole kill matrix
+#   hack/test.sh all     the same with the whole kill matrix, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
+#   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh bench   ratios against what one would do without Waybill
+#   hack/test.sh bench-build   those of building alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
@@ -30,6 +32,10 @@ odoo() { go test -tags odoo,docker -count=1 -p 1 -timeout 60m "$@"; }
 prepare() {
 	export WAYBILL_TEST_BASE=waybill-test-base:19.0
 	go run ./hack/loadbase "$WAYBILL_BASE" "$WAYBILL_TEST_BASE"
+	manifests
+}
+
+manifests() {
 	local layout=${WAYBILL_BASE#oci:} manifests
 	manifests=$layout/../manifests
 	if [ ! -d "$manifests" ]; then
@@ -50,6 +56,12 @@ integration() {
 	mapfile -t packages < <(tagged)
 	odoo "${packages[@]}"
 }
+# Builds cosign the first time, which takes minutes.
+cosign() {
+	local tools
+	tools=$(hack/tools.sh cosign)
+	WAYBILL_TEST_COSIGN=$tools/cosign go test -tags cosign -count=1 -run Cosign ./internal/attest
+}
 kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
@@ -66,7 +78,11 @@ all)
 	section "unit tests" unit
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
+	section "cosign verifies attestations" cosign
 	section "kill matrix" kill_matrix all
+	;;
+cosign)
+	section "cosign verifies attestations" cosign
 	;;
 kill)
 	prepare
@@ -79,8 +95,12 @@ bench)
 	prepare
 	section "benchmarks" odoo -v -run '^$' -bench . -benchtime 1x ./test/bench ./internal/router
 	;;
+bench-build)
+	manifests
+	section "benchmarks of building" odoo -v -run '^$' -bench '^Benchmark(Build|Manifests)$' -benchtime 1x ./test/bench
+	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|bench" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build" >&2
 	exit 2
 	;;
 esac

@@ -1,15 +1,27 @@
 #!/usr/bin/env bash
-# Builds the pinned lint tools into the cache, outside the tree, and prints their folder.
-# Does nothing where they are there already for this go.sum and this Go.
+# Builds a pinned tool into the cache, outside the tree, and prints its folder.
+# Does nothing where it is there already for this go.sum and this Go.
+#
+#   hack/tools.sh            staticcheck, for verify
+#   hack/tools.sh cosign     cosign, for a test; several minutes the first time
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${WAYBILL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/waybill}
-key=$({ cat "$here/tools/go.mod" "$here/tools/go.sum"; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
+tool=${1:-staticcheck}
+case $tool in
+staticcheck) module=$here/tools package=honnef.co/go/tools/cmd/staticcheck ;;
+cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosign ;;
+*)
+	echo "usage: hack/tools.sh [staticcheck|cosign]" >&2
+	exit 2
+	;;
+esac
+key=$({ cat "$module/go.mod" "$module/go.sum"; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
 bin=$cache/tools/$key
-if [ ! -x "$bin/staticcheck" ]; then
-	echo "tools: build staticcheck into $bin" >&2
+if [ ! -x "$bin/$tool" ]; then
+	echo "tools: build $tool into $bin" >&2
 	mkdir -p "$bin"
-	(cd "$here/tools" && go build -p 2 -o "$bin/.staticcheck.$$" honnef.co/go/tools/cmd/staticcheck)
-	mv "$bin/.staticcheck.$$" "$bin/staticcheck"
+	(cd "$module" && go build -p 2 -o "$bin/.$tool.$$" "$package")
+	mv "$bin/.$tool.$$" "$bin/$tool"
 fi
 echo "$bin"
