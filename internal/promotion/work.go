@@ -25,9 +25,9 @@ type Rooms struct {
 	Store       *store.Store
 	Keys        *keys.Keys
 	Checkpoints *checkpoint.Store
+	Rehearsals  Rehearsals
 	// Place tells where an environment lives.
 	Place func(ctx context.Context, env estate.Environment) (Place, error)
-	Rehearsals  Rehearsals
 	// Image gives the reference under which a runtime pulls a release.
 	Image func(r release.Release) string
 	// Present checks that the registry still has the release, whole.

@@ -172,6 +172,9 @@ func advice(r *Report) []Advice {
 	if r.Timeline != nil {
 		statementAdvice(r, add)
 	}
+	if r.Timeline != nil && r.Effect != nil {
+		fillAdvice(r, add)
+	}
 	if r.WayBack != nil && r.WayBack.Works {
 		return found
 	}
@@ -240,6 +243,26 @@ func statementAdvice(r *Report, add func(subject, problem, mend string)) {
 			add(where, fmt.Sprintf("built in %.1f s while nobody can write to the table", s.Seconds), "build it with CREATE INDEX CONCURRENTLY, under the same name, before the release")
 		case !s.DDL && s.Tag == "UPDATE" && slow:
 			add(where, fmt.Sprintf("an UPDATE takes %.1f s: %s", s.Seconds, s.SQL), "fill the column in batches before the release, from a pre- script of an earlier one, or compute it in SQL in a pre- script")
+		}
+	}
+}
+
+// manyRows is how many rows of one table must be written under its lock to be named.
+const manyRows = 5000
+
+// fillAdvice names tables that are filled, by many quick statements, while nobody can use them: a stored computed field,
+// a default.
+func fillAdvice(r *Report, add func(subject, problem, mend string)) {
+	for _, t := range r.Effect.Tables {
+		if t.Inserted+t.Updated < manyRows || t.RowsBefore == 0 {
+			continue
+		}
+		for _, l := range r.Timeline.Locks {
+			if strings.TrimPrefix(l.Table, "public.") == t.Table && l.Mode == "AccessExclusive" && l.To-l.From >= worthSaying.Seconds() {
+				add(t.Table, fmt.Sprintf("%d rows are written while nobody can read the table, for %.1f s", t.Inserted+t.Updated, l.To-l.From),
+					"add and fill the column in SQL, in a pre- script, or in batches in an earlier release; a new stored computed field is filled row by row otherwise")
+				break
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"regexp"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ const (
 	Unfinished = "unfinished" // nothing is proven; Failure says what was in the way
 )
 
-// Report is the evidence. It holds no value of the tenant's data. Times of Timeline are seconds since the update
+// Report is the evidence. It holds no value of the tenant's data but what a script itself puts into a message. Times of Timeline are seconds since the update
 // began; sizes are bytes.
 type Report struct {
 	ID             string    `json:"id"`
@@ -209,17 +210,24 @@ func newReport(s Subject) *Report {
 }
 
 func (r *Report) unfinished(err error) {
-	r.Outcome, r.Class, r.Failure = Unfinished, "", oneLine(err.Error())
+	r.Outcome, r.Class, r.Failure = Unfinished, "", discreet(oneLine(err.Error()))
 }
 
 func (r *Report) fails(reason string) {
-	r.Outcome, r.Class, r.Failure = Fails, "", oneLine(reason)
+	r.Outcome, r.Class, r.Failure = Fails, "", discreet(oneLine(reason))
 }
 
 func (r *Report) finish() { r.Finished = time.Now().UTC() }
 
 // Age is how old the data is that the evidence comes from.
 func (r *Report) Age(now time.Time) time.Duration { return now.Sub(r.RecoveryPoint) }
+
+// quotedRow is how PostgreSQL quotes values in a message: "Key (code)=(X) is duplicated", "Failing row contains (1, …)".
+var quotedRow = regexp.MustCompile(`(\)=|row contains )\((?:[^()]|\([^()]*\))*\)`)
+
+// discreet takes out of a message the values that PostgreSQL quotes. What a script says itself stays: it is what its
+// author wanted to be read.
+func discreet(message string) string { return quotedRow.ReplaceAllString(message, "${1}(?)") }
 
 func oneLine(s string) string {
 	s = strings.Join(strings.Fields(s), " ")

@@ -232,7 +232,15 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 	} else if err := json.Unmarshal(raw, &result); err != nil {
 		return fmt.Errorf("the update's result does not parse: %w", err)
 	}
-	u.Seconds, u.Error, u.Module, u.Script = result.Seconds, result.Error, result.Module, result.Script
+	u.Seconds, u.Error, u.Module, u.Script = result.Seconds, discreet(result.Error), result.Module, result.Script
+	for _, lines := range [][]string{result.LogErrors, result.LogWarnings} {
+		for i := range lines {
+			lines[i] = discreet(lines[i])
+		}
+	}
+	for i := range result.Flows {
+		result.Flows[i].Error, result.Flows[i].Trace = discreet(result.Flows[i].Error), "" // a trace is for the update's own log
+	}
 	u.Modules, u.Invariants, u.Flows = append(u.Modules, result.Modules...), append(u.Invariants, result.Invariants...), append(u.Flows, result.Flows...)
 	u.Errors, u.Warnings = append(u.Errors, result.LogErrors...), append(u.Warnings, result.LogWarnings...)
 	if to, err := r.scratch.wal(ctx); err == nil {
@@ -405,6 +413,13 @@ func (r *run) try(ctx context.Context, name string) (bridge.TryResult, error) {
 	}
 	if err := json.Unmarshal(raw, &result); err != nil {
 		return result, fmt.Errorf("the trial's result does not parse: %w", err)
+	}
+	result.Error = discreet(result.Error)
+	for i := range result.Flows {
+		result.Flows[i].Error, result.Flows[i].Trace = discreet(result.Flows[i].Error), ""
+	}
+	for i := range result.Problems {
+		result.Problems[i].Error = discreet(result.Problems[i].Error)
 	}
 	return result, nil
 }

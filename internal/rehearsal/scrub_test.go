@@ -34,3 +34,14 @@ func FuzzScrub(f *testing.F) {
 		assert.LessOrEqual(t, len([]rune(scrub(s))), longestSQL+2)
 	})
 }
+
+func TestDiscreet(t *testing.T) {
+	for message, want := range map[string]string{
+		"could not create unique index DETAIL: Key (code)=(X) is duplicated.":           "could not create unique index DETAIL: Key (code)=(?) is duplicated.",
+		"Key (a, lower(b))=(1, (secret) x) already exists":                              "Key (a, lower(b))=(?) already exists",
+		"violates not-null constraint DETAIL: Failing row contains (7, hunter2, null).": "violates not-null constraint DETAIL: Failing row contains (?).",
+		"order S00042 has no lane (yet)":                                                "order S00042 has no lane (yet)",
+	} {
+		assert.Equal(t, want, discreet(message))
+	}
+}

@@ -164,7 +164,9 @@ func (r *reader) tell(at time.Time, pid string, t told) {
 		s = &Statement{At: at.Sub(r.since).Seconds(), SQL: strings.ToLower(t.Tag) + " (from a function)", Module: r.module, Script: r.script, DDL: true}
 		r.open[pid] = s
 	}
-	s.Tag = t.Tag
+	if s.Tag == "" { // of several in one, the first: what comes after is often a comment on it
+		s.Tag = t.Tag
+	}
 	s.Objects = append(s.Objects, t.Objects...)
 	s.Rewrites = append(s.Rewrites, t.Rewrites...)
 	s.Dropped = append(s.Dropped, t.Dropped...)

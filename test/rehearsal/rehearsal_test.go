@@ -73,6 +73,8 @@ func TestRehearsal(t *testing.T) {
 			nothingLeft(t, s)
 		})
 	}
+	t.Run("killed", func(t *testing.T) { killed(t, s) })
+	t.Run("promotion", func(t *testing.T) { promotion(t, s) })
 }
 
 // check holds a report against what the corpus expects.
@@ -210,6 +212,7 @@ runtime:
     http: %s
 workers: 0
 hold_budget: 2m
+rehearsal: required
 rollout:
   steps: []
   bake: 0s
