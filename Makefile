@@ -68,10 +68,6 @@ bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollb
 bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
 	$(WITH) packages docker base -- hack/test.sh bench-build
 
-.PHONY: bench-build
-bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
-	$(WITH) packages docker base -- hack/test.sh bench-build
-
 ##@ Build and check
 
 .PHONY: build

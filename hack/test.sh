@@ -8,7 +8,6 @@
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
-#   hack/test.sh bench-build   those of building alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
