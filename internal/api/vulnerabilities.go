@@ -18,6 +18,7 @@ type Vulnerabilities struct {
 	Newest       map[string]time.Time    `json:"newest,omitempty" doc:"The newest advisory by ecosystem"`
 	Problems     []string                `json:"problems" doc:"What is wrong with the databases by the estate's rules"`
 	Error        string                  `json:"error,omitempty" doc:"Why the last comparison failed; what was found before stands"`
+	Running      int                     `json:"running" doc:"How many releases run, each counted in each environment"`
 	Environments []VulnerableEnvironment `json:"environments" doc:"Those that run something of which the estate refuses or warns"`
 }
 
@@ -78,6 +79,11 @@ func (b Backend) vulnerabilities(ctx context.Context) (Vulnerabilities, error) {
 	if err != nil {
 		return v, err
 	}
+	running, err := b.Store.RunningReleases(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.Running = len(running)
 	names := map[string]string{}
 	for _, row := range rows { // sorted by environment and release
 		if n := len(v.Environments); n == 0 || v.Environments[n-1].Name != row.Environment {

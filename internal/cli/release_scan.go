@@ -149,7 +149,7 @@ func showScanned(w io.Writer, s scanned, all bool) {
 		fmt.Fprintf(t, "  %s\t%d components\t%d advisories\t%s\n", c.Ecosystem, c.Components, c.Advisories, newest)
 	}
 	_ = t.Flush()
-	rows, hidden := 0, 0
+	rows, hidden, acceptable := 0, 0, false
 	fmt.Fprintln(t, "\nLEVEL\tSEVERITY\tVULNERABILITY\tCOMPONENT\tVERSION\tFIXED IN")
 	var texts, fixes []string
 	for _, r := range s.Reasons {
@@ -169,8 +169,9 @@ func showScanned(w io.Writer, s scanned, all bool) {
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Level, severity, f.ID, f.Component.Name, dash(f.Component.Version), dash(f.Fixed))
 			rows++
+			acceptable = acceptable || r.Level == vuln.Refuse
 		}
-		if r.Level == vuln.Refuse && !slices.Contains(fixes, r.Fix) {
+		if r.Level == vuln.Refuse && r.Fix != vuln.AcceptIt && !slices.Contains(fixes, r.Fix) {
 			fixes = append(fixes, r.Fix)
 		}
 	}
@@ -195,6 +196,9 @@ func showScanned(w io.Writer, s scanned, all bool) {
 			break
 		}
 		fmt.Fprintf(w, "  %s\n", fix)
+	}
+	if acceptable {
+		fmt.Fprintf(w, "  where that cannot be done now, %s\n", vuln.AcceptIt)
 	}
 }
 
@@ -230,7 +234,7 @@ func showRunning(w io.Writer, v api.Vulnerabilities, all bool) {
 		fmt.Fprintln(w, bad.Render(problem))
 	}
 	if len(v.Environments) == 0 {
-		fmt.Fprintln(w, "Nothing that runs is known to be vulnerable.")
+		fmt.Fprintf(w, "%d releases run; none is known to be vulnerable.\n", v.Running)
 		return
 	}
 	hidden := 0

@@ -28,20 +28,27 @@ func (s *server) vulnerable(ctx context.Context, r release.Release, snapshot pro
 		return nil
 	}
 	rules := *snapshot.Vulnerabilities
-	report, err := s.scan(ctx, r, rules.DatabasePaths(snapshot.Root))
+	db, err := vuln.Open(ctx, rules.DatabasePaths(snapshot.Root), s.cache())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	report, err := s.scan(ctx, r, db)
 	if err != nil {
 		return err
 	}
 	return vuln.Evaluate(report, rules, time.Now()).Err()
 }
 
-func (s *server) scan(ctx context.Context, r release.Release, databases []string) (vuln.Report, error) {
-	cache := filepath.Join(s.config.Data, "cache")
-	inv, err := sbom.Read(ctx, r.Repository+"@"+r.Digest, s.images(), cache)
+// cache is the folder for what can be made again.
+func (s *server) cache() string { return filepath.Join(s.config.Data, "cache") }
+
+func (s *server) scan(ctx context.Context, r release.Release, db *vuln.Database) (vuln.Report, error) {
+	inv, err := sbom.Read(ctx, r.Repository+"@"+r.Digest, s.images(), s.cache())
 	if err != nil {
 		return vuln.Report{}, err
 	}
-	return vuln.Scan(ctx, inv, databases, cache)
+	return db.Scan(inv)
 }
 
 // watchVulnerabilities compares the running releases again whenever something changed that the result
@@ -124,6 +131,14 @@ func stateOf(parts ...any) (string, error) {
 // compare compares each running release once, however many environments it runs in.
 func (s *server) compare(ctx context.Context, running []store.RunningRelease, rules estate.Vulnerabilities, databases []string) (store.VulnerabilityScan, []store.Vulnerability, error) {
 	scan := store.VulnerabilityScan{Newest: map[string]time.Time{}}
+	db, err := vuln.Open(ctx, databases, s.cache()) // also where nothing runs yet: a damaged database is told at once
+	if err != nil {
+		return scan, nil, err
+	}
+	defer func() { _ = db.Close() }()
+	for name, e := range db.State.Ecosystems {
+		scan.Newest[name] = e.Newest
+	}
 	verdicts := map[string]vuln.Verdict{}
 	var found []store.Vulnerability
 	for _, at := range running {
@@ -133,12 +148,9 @@ func (s *server) compare(ctx context.Context, running []store.RunningRelease, ru
 			if err != nil {
 				return scan, nil, fmt.Errorf("release %s, which runs in %s: %w", at.Release, at.Environment, err)
 			}
-			report, err := s.scan(ctx, r, databases)
+			report, err := s.scan(ctx, r, db)
 			if err != nil {
 				return scan, nil, err
-			}
-			for name, e := range report.Databases.Ecosystems {
-				scan.Newest[name] = e.Newest
 			}
 			verdict = vuln.Evaluate(report, rules, time.Now())
 			verdicts[at.Release] = verdict

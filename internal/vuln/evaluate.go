@@ -25,7 +25,7 @@ const (
 type Reason struct {
 	Level   Level    `json:"level"`
 	Text    string   `json:"text"`              // what, where, and why it has this level
-	Fix     string   `json:"fix,omitempty"`     // what to do
+	Fix     string   `json:"fix,omitempty"`     // what to do; with a finding there is also AcceptIt
 	Finding *Finding `json:"finding,omitempty"` // nil where it is about the databases or the estate
 }
 
@@ -71,7 +71,11 @@ func (r *Refused) Error() string {
 			continue
 		}
 		if n++; n == 1 {
-			parts = append(parts, reason.Text+" ("+reason.Fix+")")
+			fix := reason.Fix
+			if reason.Finding != nil && fix != AcceptIt {
+				fix += "; or " + AcceptIt
+			}
+			parts = append(parts, reason.Text+" ("+fix+")")
 		} else if n <= shown {
 			parts = append(parts, reason.Text)
 		}
@@ -185,22 +189,24 @@ func (f Finding) String() string {
 	return b.String()
 }
 
+// AcceptIt is the way out that every finding has.
+const AcceptIt = "accept it for a while in the estate (kind: Vulnerabilities, accept), with a reason"
+
 // remedy is what to do about a finding.
 func (f Finding) remedy() string {
-	const accept = "accept it for a while in the estate (kind: Vulnerabilities, accept), with a reason"
 	to := f.Fixed
 	if rest, ok := strings.CutPrefix(to, "above "); ok {
 		to = "a version above " + rest
 	}
 	switch {
 	case f.Fixed == "":
-		return accept
+		return AcceptIt
 	case f.Component.base() == PyPI:
-		return fmt.Sprintf("install %s %s in the base image and build again; or %s", f.Component.Name, to, accept)
+		return fmt.Sprintf("install %s %s in the base image and build again", f.Component.Name, to)
 	case f.Component.base() == Odoo:
-		return fmt.Sprintf("bring module %s to %s and build again; or %s", f.Component.Name, to, accept)
+		return fmt.Sprintf("bring module %s to %s and build again", f.Component.Name, to)
 	}
-	return fmt.Sprintf("build again on a base image with %s %s; or %s", f.Component.Name, to, accept)
+	return fmt.Sprintf("build again on a base image with %s %s", f.Component.Name, to)
 }
 
 // isCalled says whether the vulnerability has this name.
