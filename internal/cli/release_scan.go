@@ -141,12 +141,13 @@ const maxRemedies = 8
 func showScanned(w io.Writer, s scanned, all bool) {
 	fmt.Fprintf(w, "%s  %s\n", s.Name, s.Release)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "COMPARED\tCOMPONENTS\tADVISORIES\tNEWEST")
 	for _, c := range s.Compared {
 		newest := ""
 		if !c.Newest.IsZero() {
-			newest = "the newest of " + c.Newest.UTC().Format(time.DateOnly)
+			newest = c.Newest.UTC().Format(time.DateOnly)
 		}
-		fmt.Fprintf(t, "  %s\t%d components\t%d advisories\t%s\n", c.Ecosystem, c.Components, c.Advisories, newest)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", c.Ecosystem, c.Components, c.Advisories, dash(newest))
 	}
 	_ = t.Flush()
 	rows, hidden, acceptable := 0, 0, false
@@ -183,7 +184,7 @@ func showScanned(w io.Writer, s scanned, all bool) {
 		fmt.Fprintln(w, text)
 	}
 	if hidden > 0 {
-		fmt.Fprintf(w, "%d more are below the estate's thresholds; --all shows them.\n", hidden)
+		fmt.Fprintf(w, "Below the estate's thresholds: %d more; --all shows them.\n", hidden)
 	}
 	if !s.Refused {
 		fmt.Fprintln(w, good.Render("Nothing known keeps this release out."))
@@ -234,7 +235,7 @@ func showRunning(w io.Writer, v api.Vulnerabilities, all bool) {
 		fmt.Fprintln(w, bad.Render(problem))
 	}
 	if len(v.Environments) == 0 {
-		fmt.Fprintf(w, "%d releases run; none is known to be vulnerable.\n", v.Running)
+		fmt.Fprintf(w, "Releases that run: %d. None is known to be vulnerable.\n", v.Running)
 		return
 	}
 	hidden := 0
@@ -253,6 +254,6 @@ func showRunning(w io.Writer, v api.Vulnerabilities, all bool) {
 	}
 	_ = t.Flush()
 	if hidden > 0 {
-		fmt.Fprintf(w, "%d warnings; --all shows them.\n", hidden)
+		fmt.Fprintf(w, "Warnings: %d; --all shows them.\n", hidden)
 	}
 }

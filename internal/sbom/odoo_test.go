@@ -5,7 +5,6 @@ package sbom
 import (
 	"fmt"
 	"io"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/build"
-	"github.com/waybill-dev/waybill/internal/registry"
+	"github.com/waybill-dev/waybill/internal/sbom/sbomtest"
 )
 
 // TestRealBase builds a release on the real Odoo 19.0 (WAYBILL_BASE names it) and compares what is
@@ -29,14 +28,10 @@ func TestRealBase(t *testing.T) {
 	if base == "" {
 		t.Fatal("WAYBILL_BASE is not set; run: hack/base/build.sh && export WAYBILL_BASE=oci:$(hack/base/build.sh --path)")
 	}
-	handler, err := registry.Handler(t.TempDir(), func(user, password string) bool { return user == "u" && password == "p" })
+	reg := sbomtest.Registry(t, "p")
+	_, err := build.ImportBase(t.Context(), base, reg, "odoo:19.0")
 	require.NoError(t, err)
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	reg := build.Registry{Host: server.Listener.Addr().String(), User: "u", Password: "p"}
-	_, err = build.ImportBase(t.Context(), base, reg, "odoo:19.0")
-	require.NoError(t, err)
-	rel, err := build.Build(t.Context(), build.Options{Source: source(t), Repository: "acme", Name: "r1", Series: "19.0", Registry: reg})
+	rel, err := build.Build(t.Context(), build.Options{Source: sbomtest.Source(t, "sale_stock"), Repository: "acme", Name: "r1", Series: "19.0", Registry: reg})
 	require.NoError(t, err)
 
 	cache := t.TempDir()
@@ -102,24 +97,6 @@ func TestRealBase(t *testing.T) {
 	for _, purl := range []string{"pkg:deb/debian/odoo-19@", "pkg:deb/debian/python3-werkzeug@", "pkg:pypi/werkzeug@", "pkg:generic/odoo/sale_stock@19.0.", "pkg:generic/odoo/acme_lane@19.0.1.0"} {
 		require.Contains(t, string(written(t, inv)), purl)
 	}
-}
-
-// source is a Git repository with one module.
-func source(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	module := filepath.Join(dir, "addons", "acme_lane")
-	require.NoError(t, os.MkdirAll(module, 0o755))
-	for name, content := range map[string]string{"__manifest__.py": "{'name': 'Lane', 'version': '1.0', 'license': 'LGPL-3', 'depends': ['sale_stock']}", "__init__.py": ""} {
-		require.NoError(t, os.WriteFile(filepath.Join(module, name), []byte(content), 0o644))
-	}
-	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m", "lane"}} {
-		cmd := exec.CommandContext(t.Context(), "git", args...)
-		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
-	return dir
 }
 
 // unpack writes one file of the base to a folder, with tar and nothing of ours, and returns the list of all files.

@@ -1,18 +1,15 @@
 package server
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,13 +20,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/api"
-	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
-	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/sbom/sbomtest"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/vuln"
 )
@@ -72,15 +68,12 @@ func watch(t *testing.T) *watched {
 	t.Cleanup(state.Close)
 	secrets, err := keys.Open(filepath.Join(dir, "keys"))
 	require.NoError(t, err)
-	images, err := registry.Handler(filepath.Join(dir, "images"), func(_, password string) bool { return password == secrets.Token() })
-	require.NoError(t, err)
-	registryServer := httptest.NewServer(images)
-	t.Cleanup(registryServer.Close)
+	images := sbomtest.Registry(t, secrets.Token())
 
 	w := &watched{t: t, log: &lines{}}
 	w.server = &server{config: Config{Data: filepath.Join(dir, "data"), Estate: declared(t), RescanEvery: 20 * time.Millisecond}, log: slog.New(slog.NewTextHandler(w.log, nil)),
-		keys: secrets, store: state, registry: registryServer.Listener.Addr().String()}
-	w.release = w.build()
+		keys: secrets, store: state, registry: images.Host}
+	w.release = sbomtest.Release(t, images)
 	require.NoError(t, state.PutRelease(t.Context(), w.release))
 	w.serve(w.release.Digest)
 	return w
@@ -95,48 +88,11 @@ func (w *watched) serve(digest string) {
 	require.NoError(w.t, err)
 }
 
-// build makes a release on a base with as little in it as a scan looks at.
-func (w *watched) build() release.Release {
-	t := w.t
-	t.Helper()
-	const odoo = "usr/lib/python3/dist-packages/odoo/"
-	var rootfs bytes.Buffer
-	pack := tar.NewWriter(&rootfs)
-	for _, f := range [][2]string{
-		{"etc/os-release", "ID=debian\nVERSION_ID=13\n"},
-		{"usr/bin/python3.13", ""},
-		{"var/lib/dpkg/status", "Package: libc6\nStatus: install ok installed\nSource: glibc\nVersion: 2.41-12\n"},
-		{odoo + "release.py", "FINAL = 'final'\nversion_info = (19, 0, 0, FINAL, 0, '')\n"},
-		{odoo + "addons/base/__manifest__.py", "{'name': 'Base', 'version': '1.3'}"},
-	} {
-		require.NoError(t, pack.WriteHeader(&tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1]))}))
-		_, err := io.WriteString(pack, f[1])
-		require.NoError(t, err)
-	}
-	require.NoError(t, pack.Close())
-	file := filepath.Join(t.TempDir(), "rootfs.tar")
-	require.NoError(t, os.WriteFile(file, rootfs.Bytes(), 0o644))
-	source := t.TempDir()
-	module := filepath.Join(source, "addons", "acme_lane")
-	require.NoError(t, os.MkdirAll(module, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(module, "__manifest__.py"), []byte("{'name': 'Lane', 'version': '1.0'}"), 0o644))
-	require.NoError(t, os.WriteFile(filepath.Join(module, "__init__.py"), nil, 0o644))
-	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m", "lane"}} {
-		cmd := exec.CommandContext(t.Context(), "git", args...)
-		cmd.Dir = source
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
-	built, err := build.Build(t.Context(), build.Options{Source: source, Repository: "shop", Name: "r1", Series: "19.0", Base: "rootfs:" + file, Registry: w.server.images(), Cache: t.TempDir()})
-	require.NoError(t, err)
-	return built
-}
-
 // advise puts an advisory about glibc into the database, or replaces it.
 func (w *watched) advise(id, fixed string, modified time.Time) {
 	w.t.Helper()
 	w.put("osv/"+id+".json", fmt.Sprintf(`{"id": %q, "modified": %q, "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}],
-		"affected": [{"package": {"ecosystem": "Debian:13", "name": "glibc"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": %q}]}]}]}`,
+		"affected": [{"package": {"ecosystem": "PyPI", "name": "django"}, "versions": ["1.0"]}, {"package": {"ecosystem": "Debian:13", "name": "glibc"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": %q}]}]}]}`,
 		id, modified.UTC().Format(time.RFC3339), fixed))
 }
 
