@@ -93,7 +93,7 @@ func showComparison(w io.Writer, c build.Comparison) {
 	case c.Same:
 		fmt.Fprintf(w, "Reproduced: layers, configuration and annotations are the same. The manifest is written differently: %s\n", c.Rebuilt)
 	default:
-		fmt.Fprintf(w, "Not reproduced: %d of %d layers and %d values differ (release → rebuilt).\n", differing, len(c.Layers), len(c.Differences))
+		fmt.Fprintf(w, "Not reproduced: %d of %d layers and %d values of configuration and annotations differ (release → rebuilt).\n", differing, len(c.Layers), len(c.Differences))
 	}
 }
 
@@ -120,12 +120,12 @@ func showLayer(w io.Writer, layer build.LayerComparison) {
 		}
 	}
 	_ = t.Flush()
-	more(w, len(layer.Files)+layer.More-maxShownFiles)
+	more(w, max(len(layer.Files)-maxShownFiles, 0)+layer.More)
 }
 
 func more(w io.Writer, n int) {
 	if n > 0 {
-		fmt.Fprintf(w, "    and %d more; -o json lists them\n", n)
+		fmt.Fprintf(w, "    and %d more; -o json has the rest\n", n)
 	}
 }
 

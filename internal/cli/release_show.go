@@ -19,7 +19,8 @@ import (
 // shownRelease is what release show tells: the release's own fields, and what is known about it.
 type shownRelease struct {
 	release.Release
-	Running []runningRelease `json:"running"` // what runs in each environment, and what the release would change there
+	Running  []runningRelease `json:"running"` // what runs in each environment, and what the release would change there
+	Evidence evidence         `json:"evidence"`
 }
 
 // runningRelease is a release that serves tenants of an environment.
@@ -37,16 +38,19 @@ func (a *app) releaseShow() *cobra.Command {
 	var registry string
 	cmd := &cobra.Command{Use: "show RELEASE", Short: "Show what a release contains, and what it changes against what runs", Args: exactly("RELEASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, _, _, err := a.findRelease(cmd.Context(), args[0], registry)
+			r, image, _, err := a.findRelease(cmd.Context(), args[0], registry)
 			if err != nil {
 				return err
 			}
 			shown := shownRelease{Release: r, Running: []runningRelease{}}
+			var s api.Status
 			if registry == "" {
-				if shown.Running, err = a.running(cmd.Context(), r); err != nil {
+				if err := a.call(cmd.Context(), "GET", "/api/v1/status", nil, &s); err != nil {
 					return err
 				}
+				shown.Running = a.running(cmd.Context(), s, r)
 			}
+			shown.Evidence = a.evidence(cmd.Context(), image, s.Estate, registry)
 			return a.print(shown, func(w io.Writer) { shown.text(w) })
 		}}
 	cmd.Flags().StringVar(&registry, "registry", "", "host[:port] of another registry than the server's own; RELEASE is then NAME:TAG or NAME@DIGEST")
@@ -54,11 +58,7 @@ func (a *app) releaseShow() *cobra.Command {
 }
 
 // running finds what serves in each environment and compares it with r.
-func (a *app) running(ctx context.Context, r release.Release) ([]runningRelease, error) {
-	var s api.Status
-	if err := a.call(ctx, "GET", "/api/v1/status", nil, &s); err != nil {
-		return nil, err
-	}
+func (a *app) running(ctx context.Context, s api.Status, r release.Release) []runningRelease {
 	list := []runningRelease{}
 	for _, env := range s.Environments {
 		for _, tenant := range env.Tenants {
@@ -97,7 +97,7 @@ func (a *app) running(ctx context.Context, r release.Release) ([]runningRelease,
 			x.Error = err.Error()
 		}
 	}
-	return list, nil
+	return list
 }
 
 func (s shownRelease) text(w io.Writer) {
@@ -144,4 +144,5 @@ func (s shownRelease) text(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s\n", x.Name, strings.Join(x.Tenants, ", "))
 		showDifference(w, *x.Difference)
 	}
+	s.Evidence.text(w)
 }
