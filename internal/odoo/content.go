@@ -24,7 +24,7 @@ var bookkeeping = map[string]string{
 	"orm_signaling_registry": "true", "base_registry_signaling": "true", "base_cache_signaling": "true",
 	"orm_signaling_default": "true", "orm_signaling_assets": "true", "orm_signaling_templates": "true", "orm_signaling_routing": "true",
 	"orm_signaling_groups": "true", "orm_signaling_stable": "true",
-	"bus_bus": "true", "ir_logging": "true",
+	"bus_bus": "true", "ir_logging": "true", "ir_cron_trigger": "true", "ir_cron_progress": "true",
 	// Every update reads the manifests of all modules anew, also of those that are not installed. What counts of
 	// them, state and version, is Content.Modules.
 	"ir_module_module": "true", "ir_module_module_dependency": "true", "ir_module_module_exclusion": "true", "ir_module_category": "true",

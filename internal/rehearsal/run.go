@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -352,78 +351,4 @@ func (r *run) effect(ctx context.Context) (err error) {
 		r.report.Outcome, r.report.Class = Proven, estate.Swap
 	}
 	return nil
-}
-
-// wayBack lets the old release work on the migrated copy. What it cannot do there is held against what it could
-// do before the update.
-func (r *run) wayBack(ctx context.Context) error {
-	old := r.subject.Old
-	result, err := r.try(ctx, "way-back")
-	if err != nil {
-		return err
-	}
-	w := &WayBack{Error: result.Error, Seconds: result.Seconds, RegistrySeconds: result.RegistrySeconds, Neutralised: result.Neutralised, Models: result.Models, Views: result.Views,
-		Problems: append([]bridge.Problem{}, result.Problems...), Already: []bridge.Problem{}, Flows: append([]bridge.Flow{}, result.Flows...)}
-	r.report.WayBack = w
-	if result.Error == "" && len(w.Problems) > 0 || flowFailed(w.Flows) {
-		r.progress("way back: " + old.Name + " on the copy as it was before the update, to compare")
-		if err := r.scratch.copy(ctx, r.database(), r.parameters()); err != nil {
-			return err
-		}
-		before, err := r.try(ctx, "before")
-		if err != nil {
-			return err
-		}
-		w.FlowsBefore = before.Flows
-		w.Problems = slices.DeleteFunc(w.Problems, func(p bridge.Problem) bool {
-			known := slices.ContainsFunc(before.Problems, func(b bridge.Problem) bool {
-				return b.Kind == p.Kind && b.Model == p.Model && b.Name == p.Name && b.Error == p.Error
-			})
-			if known {
-				w.Already = append(w.Already, p)
-			}
-			return known
-		})
-	}
-	w.Works = w.Error == "" && len(w.Problems) == 0 && !flowFailed(w.Flows)
-	r.report.Outcome, r.report.Class = Proven, estate.Breaking
-	if w.Works {
-		r.report.Class = estate.Compatible
-	}
-	return nil
-}
-
-func (r *run) try(ctx context.Context, name string) (bridge.TryResult, error) {
-	var result bridge.TryResult
-	old := r.subject.Old
-	state, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths),
-		bridge.TryJob{Protocol: bridge.Protocol, Database: r.database(), Neutralise: true, CheckViews: true, Views: []int64{}, Flows: []string{}, Deadline: r.deadline()})
-	if err != nil {
-		return result, err
-	}
-	if state.ExitCode != bridge.ExitCommitted {
-		if err := r.scratch.alive(ctx); err != nil {
-			return result, err
-		}
-	}
-	raw := state.Out[bridge.ResultFile]
-	if raw == nil {
-		result.Error = fmt.Sprintf("%s could not be tried (exit code %d%s): %s. A release that an earlier Waybill built lacks the command; build it again", old.Name, state.ExitCode, memory_(state), tail(state.Log))
-		return result, nil
-	}
-	if err := json.Unmarshal(raw, &result); err != nil {
-		return result, fmt.Errorf("the trial's result does not parse: %w", err)
-	}
-	result.Error = discreet(result.Error)
-	for i := range result.Flows {
-		result.Flows[i].Error, result.Flows[i].Trace = discreet(result.Flows[i].Error), ""
-	}
-	for i := range result.Problems {
-		result.Problems[i].Error = discreet(result.Problems[i].Error)
-	}
-	return result, nil
-}
-
-func flowFailed(flows []bridge.Flow) bool {
-	return slices.ContainsFunc(flows, func(f bridge.Flow) bool { return f.Outcome == bridge.FlowFailed })
 }
