@@ -26,6 +26,7 @@ func WritePage(w io.Writer, r *Report) error { return page.Execute(w, r) }
 const (
 	drawWidth  = 1000.0
 	drawLeft   = 260.0
+	drawRight  = 30.0 // for half of the axis's last label
 	drawRow    = 22.0
 	drawTop    = 24.0
 	mostTables = 40
@@ -63,7 +64,7 @@ func draw(t *Timeline) drawing {
 	for _, l := range t.Locks {
 		length = max(length, l.To)
 	}
-	scale := (drawWidth - drawLeft) / length
+	scale := (drawWidth - drawLeft - drawRight) / length
 	held := map[string]float64{}
 	for _, l := range t.Locks {
 		held[l.Table] = max(held[l.Table], l.To-l.From)

@@ -140,6 +140,9 @@ func (q *Queue) subject(ctx context.Context, environment, tenant, ref string) (S
 		return s, fmt.Errorf("the release that %s/%s serves: %w", environment, s.Tenant.Name, err)
 	}
 	s.Environment, s.Limits = env, q.limits
+	if s.Limits.Deadline == 0 {
+		s.Limits.Deadline = env.Deadline // what does not end by then here would not end in production either
+	}
 	s.Checkpoint = checkpoint.Ref{Environment: environment, Tenant: s.Tenant.Name}
 	return s, nil
 }
