@@ -43,9 +43,7 @@ func newIndexer(base release.Base, paths []string, keep *interpreter) *indexer {
 	}
 	for _, p := range paths {
 		// Where /bin is a link to /usr/bin, a layer may name its files either way.
-		for _, p := range []string{strings.Trim(p, "/"), strings.Trim("usr"+p, "/")} {
-			x.paths = append(x.paths, p)
-		}
+		x.paths = append(x.paths, strings.Trim(p, "/"), strings.Trim("usr"+p, "/"))
 	}
 	for _, name := range builtinNames {
 		x.names[name] = true

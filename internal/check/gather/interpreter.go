@@ -103,7 +103,7 @@ func (i *interpreter) take(name string, h *tar.Header, r io.Reader) error {
 		return nil
 	}
 	if i.left -= h.Size; i.left < 0 {
-		return fmt.Errorf("Python has more than %d MB", maxInterpreter>>20)
+		return fmt.Errorf("its Python has more than %d MB", maxInterpreter>>20)
 	}
 	file := filepath.Join(i.dir, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
