@@ -14,9 +14,12 @@ var accessUnknownModel = Check{
 					continue
 				}
 				module, name, _ := strings.Cut(right.model, ".")
+				if d.isAbsent(in, m, module) {
+					continue
+				}
 				fix := "write model_ and the model's _name with underscores, with the module that defines it in front"
 				message := "the access rule %q is for %q, and there is no such model"
-				if id := strings.TrimPrefix(name, "model_"); module == m.Name && d.knownModelID(in, id) {
+				if id := strings.TrimPrefix(name, "model_"); module == m.Name && d.models.hasID(id) {
 					message = "the access rule %q is for %q, and " + m.Name + " neither defines nor extends that model"
 					fix = "put the module that defines the model in front of " + name
 				}
@@ -38,6 +41,10 @@ var accessUnknownGroup = Check{
 				if right.group == "" {
 					continue
 				}
+				module, _, _ := strings.Cut(right.group, ".")
+				if d.isAbsent(in, m, module) {
+					continue
+				}
 				if !d.isKnown(in, right.group) {
 					found = append(found, right.finding(m, "correct the group's external id, or define it",
 						"the access rule %q is for the group %q, which nothing defines", right.id, right.group))
@@ -51,19 +58,4 @@ var accessUnknownGroup = Check{
 		}
 		return found
 	},
-}
-
-// knownModelID says whether any module has a model of that name.
-func (d *dataIndex) knownModelID(in *Input, id string) bool {
-	if d.models.ids[id] {
-		return true
-	}
-	if in.Base != nil {
-		for name := range in.Base.Models {
-			if modelID(name) == id {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -159,6 +159,9 @@ var assetFileMissing = Check{
 				switch {
 				case !strings.HasPrefix(full, owner.Folder+"/static/"):
 					finding.Message = fmt.Sprintf("the bundle %q names %q, which is not below static/: Odoo serves nothing else", a.bundle, a.written)
+					if isPattern(a.written) {
+						finding.Severity = Warning
+					}
 				case !isPattern(a.written) && !slices.Contains(assetExtensions, path.Ext(a.written)):
 					finding.Severity = Warning
 					finding.Message = fmt.Sprintf("the bundle %q names %q, which is no script, style or template", a.bundle, a.written)

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -38,9 +37,6 @@ func readCSV(content []byte) ([]csvRow, error) {
 		}
 		rest = rest[size:]
 	}
-	// Odoo reads the text through io.StringIO, which makes one newline of all kinds within lines.
-	content = bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n"))
-
 	const (
 		begin = iota
 		plain
@@ -69,7 +65,7 @@ func readCSV(content []byte) ([]csvRow, error) {
 		}
 		row = csvRow{line: next}
 	}
-	for _, c := range content {
+	for i, c := range content {
 		if count > maxCSVFields {
 			return nil, &xmlError{line, fmt.Sprintf("it has more than %d fields", maxCSVFields)}
 		}
@@ -78,8 +74,13 @@ func readCSV(content []byte) ([]csvRow, error) {
 			state = afterQuote
 		case state == quoted:
 			field.WriteByte(c)
-		case c == '\n' || c == '\r':
+		case c == '\n':
 			endRow(line + 1)
+		case c == '\r':
+			if next := content[i+1:]; len(next) > 0 && next[0] != '\n' && next[0] != '\r' {
+				return nil, &xmlError{line, "a line ends with a carriage return alone, which Python does not read"}
+			}
+			endRow(line)
 		case c == ',':
 			endField()
 		case c == '"' && state == begin:

@@ -16,6 +16,7 @@ type dataIndex struct {
 	once    sync.Once
 	modules map[*Module]*moduleData
 	byName  map[string]*Module    // installable ones, the first of each name
+	base    map[string]bool       // names of the base's modules
 	files   map[string]*File      // by path
 	defined map[string]definition // external id → where it is first defined
 	loose   map[string]bool       // external ids in files that no manifest names: code may load those
@@ -117,6 +118,12 @@ func (in *Input) index() *dataIndex {
 		d.files = map[string]*File{}
 		d.defined = map[string]definition{}
 		d.loose, d.urls = map[string]bool{}, map[string]bool{}
+		d.base = map[string]bool{}
+		if in.Base != nil {
+			for _, m := range in.Base.Modules {
+				d.base[m.Name] = true
+			}
+		}
 		for _, m := range in.Modules {
 			for _, f := range m.Files {
 				d.files[f.Path] = f

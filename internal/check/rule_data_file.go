@@ -59,8 +59,14 @@ func (m *Module) behindLink(name string) bool {
 	})
 }
 
+// maxLooked bounds the modules in which a file of nearly the same name is looked for.
+const maxLooked = 20_000 // files
+
 // otherCase finds a file whose name differs in capitals only.
 func (m *Module) otherCase(name string) string {
+	if len(m.Files) > maxLooked {
+		return ""
+	}
 	for _, f := range m.Files {
 		if strings.EqualFold(f.Path, name) {
 			return strings.TrimPrefix(f.Path, m.Folder+"/")

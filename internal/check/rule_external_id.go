@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/waybill-dev/waybill/internal/release"
 )
 
 var externalIDUnknown = Check{
@@ -27,6 +25,9 @@ var externalIDUnknown = Check{
 				return
 			}
 			module, _, _ := strings.Cut(ref.id, ".")
+			if d.isAbsent(in, m, module) {
+				return
+			}
 			finding := ref.finding(m, "correct it, or define the record",
 				"%s names %q, and nothing defines it", describe(ref), ref.id)
 			if !in.hasModule(module) {
@@ -121,13 +122,14 @@ func (in *Input) eachReference(visit func(*Module, reference)) {
 
 // hasModule says whether a module is in the image, as far as that is known.
 func (in *Input) hasModule(name string) bool {
-	if in.index().byName[name] != nil {
-		return true
-	}
-	if in.Base == nil {
-		return false
-	}
-	return slices.ContainsFunc(in.Base.Modules, func(m release.Module) bool { return m.Name == name })
+	d := in.index()
+	return d.byName[name] != nil || d.base[name]
+}
+
+// isAbsent says whether a module depends on one that is not there: one check says so, and what
+// follows from it is not said again.
+func (d *dataIndex) isAbsent(in *Input, m *Module, name string) bool {
+	return d.closure[m.Name][name] && !in.hasModule(name)
 }
 
 var company = regexp.MustCompile(`^\d+_`)
@@ -163,7 +165,7 @@ func (d *dataIndex) isDefined(in *Input, id string) bool {
 // template is called like the product, with "_product_template" behind.
 func (d *dataIndex) isInherited(in *Input, id string) bool {
 	for i := len(id) - 1; i > 0; i-- {
-		if id[i] == '_' && d.isDefined(in, id[:i]) && (d.knownModelID(in, id[i+1:]) || !d.models.allKnown()) {
+		if id[i] == '_' && d.isDefined(in, id[:i]) && (d.models.hasID(id[i+1:]) || !d.models.allKnown()) {
 			return true
 		}
 	}
@@ -196,12 +198,7 @@ func (d *dataIndex) hasModelID(in *Input, module, id string) bool {
 	if in.Base == nil || len(in.Base.Models) == 0 {
 		return true
 	}
-	for name := range in.Base.Models {
-		if modelID(name) == id {
-			return true
-		}
-	}
-	return false
+	return d.models.base[id]
 }
 
 // definesInCode says whether a module's own code may make a record of that name: it holds the name

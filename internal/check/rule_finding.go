@@ -30,16 +30,7 @@ func (m *Module) inManifest(in *Input, key, text, fix, format string, args ...an
 // manifestFile is nil where there is none.
 func (m *Module) manifestFile(in *Input) *File {
 	for _, name := range in.Series.ManifestNames {
-		if f := m.file(path.Join(m.Folder, name)); f != nil {
-			return f
-		}
-	}
-	return nil
-}
-
-func (m *Module) file(name string) *File {
-	for _, f := range m.Files {
-		if f.Path == name {
+		if f := in.index().files[path.Join(m.Folder, name)]; f != nil {
 			return f
 		}
 	}

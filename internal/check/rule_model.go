@@ -8,15 +8,25 @@ import (
 
 // modelIndex is which models the product's modules define or extend.
 type modelIndex struct {
-	names map[string]bool            // technical names, "sale.order"
-	ids   map[string]bool            // the same as external ids have them, "sale_order"
-	by    map[string]map[string]bool // module → ids of the models that it defines or extends
-	vague map[string]bool            // modules of which it is not known
+	names    map[string]bool            // technical names, "sale.order"
+	ids      map[string]bool            // the same as external ids have them, "sale_order"
+	base     map[string]bool            // ids of the base's models
+	by       map[string]map[string]bool // module → ids of the models that it defines or extends
+	abstract map[string]bool            // names of abstract models
+	vague    map[string]bool            // modules of which it is not known
 }
 
 // indexModels reads the models from the Python sources' facts.
 func indexModels(in *Input) modelIndex {
-	x := modelIndex{names: map[string]bool{}, ids: map[string]bool{}, by: map[string]map[string]bool{}, vague: map[string]bool{}}
+	x := modelIndex{
+		names: map[string]bool{}, ids: map[string]bool{}, base: map[string]bool{},
+		by: map[string]map[string]bool{}, abstract: map[string]bool{}, vague: map[string]bool{},
+	}
+	if in.Base != nil {
+		for name := range in.Base.Models {
+			x.base[modelID(name)] = true
+		}
+	}
 	for _, m := range in.installable() {
 		if x.by[m.Name] == nil {
 			x.by[m.Name] = map[string]bool{}
@@ -34,6 +44,7 @@ func indexModels(in *Input) modelIndex {
 					x.vague[m.Name] = true
 				}
 				for _, name := range model.names() {
+					x.abstract[name] = x.abstract[name] || model.Kind == "AbstractModel"
 					x.names[name] = true
 					x.ids[modelID(name)] = true
 					x.by[m.Name][modelID(name)] = true
@@ -89,6 +100,19 @@ func (d *dataIndex) vague(m *Module) bool {
 	return false
 }
 
+// lacksDependency says whether anything that a module depends on is not there.
+func (d *dataIndex) lacksDependency(in *Input, m *Module) bool {
+	for name := range d.closure[m.Name] {
+		if d.isAbsent(in, m, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasID says whether any module has a model of that name, as external ids have it.
+func (x modelIndex) hasID(id string) bool { return x.ids[id] || x.base[id] }
+
 // allKnown says whether every model of the product is known.
 func (x modelIndex) allKnown() bool { return len(x.vague) == 0 }
 
@@ -103,7 +127,7 @@ var modelUnknown = Check{
 			return nil
 		}
 		for _, m := range in.installable() {
-			if d.vague(m) {
+			if d.vague(m) || d.lacksDependency(in, m) {
 				continue
 			}
 			for _, use := range d.modules[m].uses {
@@ -148,7 +172,7 @@ var modelWithoutAccess = Check{
 					if name == "" || model.Dynamic || model.Kind == "AbstractModel" || slices.Contains(model.Inherit, name) {
 						continue
 					}
-					if in.Base != nil && in.Base.Models[name] || granted["model_"+modelID(name)] || d.abstract(name, in) {
+					if in.Base != nil && in.Base.Models[name] || granted["model_"+modelID(name)] || d.models.abstract[name] {
 						continue
 					}
 					found = append(found, m.at(f.Path, model.Line,
@@ -159,21 +183,4 @@ var modelWithoutAccess = Check{
 		}
 		return found
 	},
-}
-
-// abstract says whether another class of that name makes the model an abstract one.
-func (d *dataIndex) abstract(name string, in *Input) bool {
-	for _, m := range in.installable() {
-		for _, f := range m.Files {
-			if f.Python == nil {
-				continue
-			}
-			for _, model := range f.Python.Models {
-				if model.Kind == "AbstractModel" && slices.Contains(model.names(), name) {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }

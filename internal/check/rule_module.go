@@ -46,7 +46,7 @@ var moduleIncomplete = Check{
 			code := func(f *File) bool {
 				return loadable(m, f) && !slices.Contains(in.Series.ManifestNames, path.Base(f.Path))
 			}
-			if m.Manifest != nil && m.Manifest.Installable && slices.ContainsFunc(m.Files, code) && m.file(path.Join(m.Folder, "__init__.py")) == nil {
+			if m.Manifest != nil && m.Manifest.Installable && slices.ContainsFunc(m.Files, code) && in.index().files[path.Join(m.Folder, "__init__.py")] == nil {
 				found = append(found, m.at(m.Folder, 0, "add one that imports the module's code", "the module has code, and no __init__.py"))
 			}
 		}
@@ -54,14 +54,7 @@ var moduleIncomplete = Check{
 	},
 }
 
-func (in *Input) baseHas(name string) bool {
-	for _, m := range in.Base.Modules {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
-}
+func (in *Input) baseHas(name string) bool { return in.index().base[name] }
 
 var dependencyMissing = Check{
 	ID:       "dependency-missing",

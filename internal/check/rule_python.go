@@ -14,8 +14,9 @@ var pythonSyntax = Check{
 	Needs:    Needs{Python: true},
 	Find: func(in *Input) (found []Finding) {
 		for _, m := range in.installable() {
+			manifest := m.manifestFile(in)
 			for _, f := range m.Files {
-				if f.Python == nil || f.Python.SyntaxError == "" || f == m.manifestFile(in) {
+				if f.Python == nil || f.Python.SyntaxError == "" || f == manifest {
 					continue
 				}
 				parts := strings.Split(strings.TrimPrefix(f.Path, m.Folder+"/"), "/")
@@ -148,7 +149,7 @@ var importMissing = Check{
 				continue // said already, and better
 			}
 			for _, f := range m.Files {
-				if f.Python == nil || !loadable(m, f) || f == m.manifestFile(in) {
+				if f.Python == nil || !loadable(m, f) {
 					continue
 				}
 				seen := map[string]bool{"odoo": true, "openerp": true}

@@ -97,6 +97,9 @@ var (
 	percent = regexp.MustCompile(`(?:^|[^%])%\((.*?)\)[ds]`)
 )
 
+// maxNamed bounds how many references of one text are looked at.
+const maxNamed = 2000
+
 // evaluated finds the references in attributes that Odoo evaluates.
 func (r *dataReader) evaluated(e *element, names ...string) {
 	for _, name := range names {
@@ -108,11 +111,11 @@ func (r *dataReader) evaluated(e *element, names ...string) {
 			r.refer(e, value, "uid", false)
 			continue
 		}
-		for _, match := range refCall.FindAllStringSubmatch(value, -1) {
+		for _, match := range refCall.FindAllStringSubmatch(value, maxNamed) {
 			// Under a condition, it may never be asked for.
 			r.refer(e, match[1]+match[2], "ref()", strings.Contains(value, " if "))
 		}
-		for _, match := range madeID.FindAllStringSubmatch(value, -1) { // as _update_xmlids takes them
+		for _, match := range madeID.FindAllStringSubmatch(value, maxNamed) { // as _update_xmlids takes them
 			r.define(match[1]+match[2], "", e.line)
 		}
 	}
@@ -218,7 +221,7 @@ func (r *dataReader) named(model, name string, f *element) {
 // arch walks what a view or a template holds.
 func (r *dataReader) arch(e *element) {
 	for _, a := range e.attributes {
-		for _, match := range percent.FindAllStringSubmatch(a.value, -1) {
+		for _, match := range percent.FindAllStringSubmatch(a.value, maxNamed) {
 			r.refer(e, match[1], "%()d", false)
 		}
 		switch {
@@ -233,7 +236,7 @@ func (r *dataReader) arch(e *element) {
 		r.groups(e, e.get("add"))
 	}
 	for _, text := range []string{e.text, e.rest} {
-		for _, match := range percent.FindAllStringSubmatch(text, -1) {
+		for _, match := range percent.FindAllStringSubmatch(text, maxNamed) {
 			r.refer(e, match[1], "%()d", false)
 		}
 	}
@@ -268,7 +271,7 @@ func (r *dataReader) template(e *element) {
 		r.data.views[key] = true
 	}
 	for _, text := range []string{e.text, e.rest} {
-		for _, match := range percent.FindAllStringSubmatch(text, -1) {
+		for _, match := range percent.FindAllStringSubmatch(text, maxNamed) {
 			r.refer(e, match[1], "%()d", false)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,6 +21,7 @@ const (
 	maxXMLSize     = 32 << 20 // bytes
 	maxXMLDepth    = 256
 	maxXMLElements = 500_000
+	maxXMLNames    = 1_000 // attributes of one element
 	maxXMLEntities = 100
 	maxXMLExpanded = 32 << 20 // bytes, of all that entities stand for
 )
@@ -110,12 +112,21 @@ func wellFormed(content []byte) *xmlError {
 type xmlReader struct {
 	decoder  *xml.Decoder
 	doc      *document
-	stack    []*element
-	spaces   [][]string // prefixes that each open element declares
+	stack    []openElement
 	elements int
-	offset   int // up to which lines are counted
+	typed    bool // a document type was read
+	offset   int  // up to which lines are counted
 	line     int
 }
+
+// openElement is one whose end has not come yet.
+type openElement struct {
+	*element
+	text, rest []byte
+	prefixes   []string // that it declares
+}
+
+func (r *xmlReader) top() *openElement { return &r.stack[len(r.stack)-1] }
 
 // advance counts lines up to an offset and returns the line there.
 func (r *xmlReader) advance(offset int) int {
@@ -150,6 +161,11 @@ func (r *xmlReader) read() error {
 			err = r.close(qualified(token.Name))
 		case xml.CharData:
 			err = r.characters(token)
+		case xml.Directive:
+			if r.doc.root != nil || r.typed {
+				err = r.fail("a document type stands before the file's element, and once")
+			}
+			r.typed = true
 		case xml.ProcInst:
 			if token.Target == "xml" && start > 0 {
 				err = r.fail("the XML declaration is not at the beginning of the file")
@@ -160,8 +176,7 @@ func (r *xmlReader) read() error {
 		}
 	}
 	if len(r.stack) > 0 {
-		open := r.stack[len(r.stack)-1]
-		return &xmlError{open.line, fmt.Sprintf("<%s> is never closed", open.name)}
+		return &xmlError{r.top().line, fmt.Sprintf("<%s> is never closed", r.top().name)}
 	}
 	if r.doc.root == nil {
 		return &xmlError{1, "it holds no element"}
@@ -184,7 +199,13 @@ func (r *xmlReader) open(token xml.StartElement, start, end int) error {
 	if len(r.stack) >= maxXMLDepth {
 		return r.fail("more than %d elements within each other", maxXMLDepth)
 	}
-	var declared []string
+	if len(token.Attr) > maxXMLNames {
+		return r.fail("<%s> has more than %d attributes", e.name, maxXMLNames)
+	}
+	if len(r.stack) == 0 && r.doc.root != nil {
+		return r.fail("<%s> comes after the end of <%s>; a file holds one element at its top", e.name, r.doc.root.name)
+	}
+	var prefixes []string
 	seen := make(map[string]bool, len(token.Attr))
 	for _, a := range token.Attr {
 		name := qualified(a.Name)
@@ -193,45 +214,39 @@ func (r *xmlReader) open(token xml.StartElement, start, end int) error {
 		}
 		seen[name] = true
 		if a.Name.Space == "xmlns" {
-			declared = append(declared, a.Name.Local)
+			prefixes = append(prefixes, a.Name.Local)
 		}
 		e.attributes = append(e.attributes, attribute{name, a.Value})
 	}
-	r.spaces = append(r.spaces, declared)
-	for _, name := range append([]xml.Name{token.Name}, names(token.Attr)...) {
-		if name.Space != "" && !r.declares(name.Space) {
-			return r.fail("the prefix %q of %q is declared nowhere (xmlns:%s=…)", name.Space, qualified(name), name.Space)
-		}
-	}
 	if len(r.stack) > 0 {
-		parent := r.stack[len(r.stack)-1]
+		parent := r.top()
 		parent.children = append(parent.children, e)
-	} else if r.doc.root != nil {
-		return r.fail("<%s> comes after the end of <%s>; a file holds one element at its top", e.name, r.doc.root.name)
 	} else {
 		r.doc.root = e
 	}
-	r.stack = append(r.stack, e)
+	r.stack = append(r.stack, openElement{element: e, prefixes: prefixes})
+	if !r.declares(token.Name.Space) {
+		return r.undeclared(token.Name)
+	}
+	for _, a := range token.Attr {
+		if !r.declares(a.Name.Space) {
+			return r.undeclared(a.Name)
+		}
+	}
 	return nil
 }
 
-func names(attributes []xml.Attr) []xml.Name {
-	list := make([]xml.Name, len(attributes))
-	for i, a := range attributes {
-		list[i] = a.Name
-	}
-	return list
+func (r *xmlReader) undeclared(name xml.Name) error {
+	return r.fail("the prefix %q of %q is declared nowhere (xmlns:%s=…)", name.Space, qualified(name), name.Space)
 }
 
 func (r *xmlReader) declares(prefix string) bool {
-	if prefix == "xml" || prefix == "xmlns" {
+	if prefix == "" || prefix == "xml" || prefix == "xmlns" {
 		return true
 	}
-	for _, declared := range r.spaces {
-		for _, p := range declared {
-			if p == prefix {
-				return true
-			}
+	for i := range r.stack {
+		if slices.Contains(r.stack[i].prefixes, prefix) {
+			return true
 		}
 	}
 	return false
@@ -241,27 +256,27 @@ func (r *xmlReader) close(name string) error {
 	if len(r.stack) == 0 {
 		return r.fail("</%s> closes nothing", name)
 	}
-	open := r.stack[len(r.stack)-1]
+	open := r.top()
 	if open.name != name {
 		return r.fail("</%s> closes <%s> of line %d", name, open.name, open.line)
 	}
+	open.element.text, open.element.rest = string(open.text), string(open.rest)
 	r.stack = r.stack[:len(r.stack)-1]
-	r.spaces = r.spaces[:len(r.spaces)-1]
 	return nil
 }
 
 func (r *xmlReader) characters(data xml.CharData) error {
-	if len(bytes.TrimSpace(data)) == 0 && (len(r.stack) == 0 || len(r.stack[len(r.stack)-1].children) > 0) {
+	if len(r.stack) == 0 {
+		if len(bytes.TrimSpace(data)) > 0 {
+			return r.fail("text stands outside of the file's element")
+		}
 		return nil
 	}
-	if len(r.stack) == 0 {
-		return r.fail("text stands outside of the file's element")
-	}
-	e := r.stack[len(r.stack)-1]
-	if len(e.children) == 0 {
-		e.text += string(data)
-	} else {
-		e.rest += string(data)
+	open := r.top()
+	if len(open.children) == 0 {
+		open.text = append(open.text, data...)
+	} else if len(bytes.TrimSpace(data)) > 0 {
+		open.rest = append(open.rest, data...)
 	}
 	return nil
 }
