@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -43,7 +44,7 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	if report == nil || report.Outcome == rehearsal.Unfinished {
-		why := "no checkpoint to rehearse on is younger than " + evidenceAge.String()
+		why := "there is no checkpoint since the database was last updated that is younger than " + evidenceAge.String()
 		if report != nil {
 			why = "rehearsal " + report.ID + " could not be finished: " + report.Failure
 		}
@@ -104,7 +105,9 @@ func (w *Work) evidence(ctx context.Context) (*rehearsal.Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(list) == 0 || time.Since(list[0].RecoveryPoint) > evidenceAge {
+		if !slices.ContainsFunc(list, func(i checkpoint.Info) bool {
+			return i.Release == w.memory.OldSchema && time.Since(i.RecoveryPoint) <= evidenceAge
+		}) {
 			return nil, nil
 		}
 		if err := w.askRehearsal(ctx); err != nil {
@@ -181,5 +184,5 @@ func (w *Work) fits(r *rehearsal.Report) bool {
 		slices.Sort(b)
 		return slices.Equal(a, b)
 	}
-	return r.Age(time.Now()) <= evidenceAge && same(r.Plan.Update, w.memory.Plan.Update) && same(r.Plan.Install, w.memory.Plan.Install)
+	return r.Age(time.Now()) <= evidenceAge && r.Schema == w.memory.OldSchema && same(r.Plan.Update, w.memory.Plan.Update) && same(r.Plan.Install, w.memory.Plan.Install)
 }

@@ -139,7 +139,7 @@ func (q *Queue) subject(ctx context.Context, environment, tenant, ref string) (S
 	if s.Old, err = q.store.Release(ctx, state.ServingRelease); err != nil {
 		return s, fmt.Errorf("the release that %s/%s serves: %w", environment, s.Tenant.Name, err)
 	}
-	s.Environment, s.Limits = env, q.limits
+	s.Environment, s.Limits, s.Schema = env, q.limits, state.SchemaRelease
 	if s.Limits.Deadline == 0 {
 		s.Limits.Deadline = env.Deadline // what does not end by then here would not end in production either
 	}

@@ -70,6 +70,7 @@ type Subject struct {
 	Tenant      estate.Tenant
 	Release     release.Release // that shall enter
 	Old         release.Release // that serves now
+	Schema      string          // digest of the release that the tenant's database was last updated to
 	Checkpoint  checkpoint.Ref  // of the tenant; ID empty: the newest
 	ServerURL   string          // of the tenant's server, whose version and settings count; the password in it is never shown
 	Limits      Limits

@@ -26,6 +26,7 @@ type Report struct {
 	ReleaseName    string    `json:"release_name"`
 	OldRelease     string    `json:"old_release"`
 	OldReleaseName string    `json:"old_release_name"`
+	Schema         string    `json:"schema"` // digest of the release that the database was last updated to
 	Checkpoint     string    `json:"checkpoint"`
 	RecoveryPoint  time.Time `json:"recovery_point"` // of the checkpoint
 	Started        time.Time `json:"started"`
@@ -203,7 +204,7 @@ type WayBack struct {
 func newReport(s Subject) *Report {
 	return &Report{
 		ID: s.ID, Environment: s.Environment.Name, Tenant: s.Tenant.Name,
-		Release: s.Release.Digest, ReleaseName: s.Release.Name, OldRelease: s.Old.Digest, OldReleaseName: s.Old.Name,
+		Release: s.Release.Digest, ReleaseName: s.Release.Name, OldRelease: s.Old.Digest, OldReleaseName: s.Old.Name, Schema: s.Schema,
 		Started: time.Now().UTC(), Transactional: true, Advice: []Advice{}, Steps: []Timed{},
 		Plan: Plan{Update: []string{}, Install: []string{}},
 	}

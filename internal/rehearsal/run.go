@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -90,8 +91,9 @@ func (r *run) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		list = slices.DeleteFunc(list, func(i checkpoint.Info) bool { return !sameSchema(i.Release, r.subject.Schema) })
 		if len(list) == 0 {
-			return fmt.Errorf("tenant %s/%s has no checkpoint to rehearse on; take one: waybill checkpoint create %[1]s/%[2]s", ref.Environment, ref.Tenant)
+			return fmt.Errorf("tenant %s/%s has no checkpoint since its database was last updated; take one: waybill checkpoint create %[1]s/%[2]s", ref.Environment, ref.Tenant)
 		}
 		ref = list[0].Ref()
 	}
@@ -99,6 +101,9 @@ func (r *run) look(ctx context.Context) error {
 	var err error
 	if r.manifest, err = r.rooms.Checkpoints.Load(ctx, ref); err != nil {
 		return err
+	}
+	if !sameSchema(r.manifest.Config.Release, r.subject.Schema) {
+		return fmt.Errorf("checkpoint %s is of another schema than the database has now: it was taken before the last update; take a new one: waybill checkpoint create %s/%s", ref, ref.Environment, ref.Tenant)
 	}
 	r.report.RecoveryPoint, r.captureSeconds = r.manifest.RecoveryPoint, r.manifest.Seconds
 	if r.like, err = look(ctx, r.subject.ServerURL); err != nil {
@@ -108,6 +113,12 @@ func (r *run) look(ctx context.Context) error {
 		return err
 	}
 	return r.room()
+}
+
+// sameSchema says whether data of one release's schema stands for the other's: what an update does to a database
+// that has had it already proves nothing. Where one of the two is unknown, nothing speaks against it.
+func sameSchema(checkpoint, tenant string) bool {
+	return checkpoint == "" || tenant == "" || checkpoint == tenant
 }
 
 // start starts the scratch server and the watch over its disk.
