@@ -39,6 +39,8 @@ type Options struct {
 	Registry Registry
 	Cache    string                           // folder; default: the user's cache folder
 	Progress func(format string, args ...any) // one line each; may be nil
+
+	afresh bool // nothing that an earlier build found out is taken over
 }
 
 func (o Options) say(format string, args ...any) {
@@ -92,17 +94,37 @@ func makeImage(ctx context.Context, o Options) (*made, error) {
 	if o.Base == "" {
 		o.Base = "odoo:" + o.Series
 	}
-	src, err := readSource(ctx, o, info)
-	if err != nil {
-		return nil, err
-	}
-	defer src.close()
-	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
-
 	cache, err := cacheDir(o.Cache)
 	if err != nil {
 		return nil, err
 	}
+	var known recall
+	if !o.afresh {
+		known = newRecall(cache)
+	}
+	src, err := readSource(ctx, o, info, known)
+	if err != nil {
+		return nil, err
+	}
+	work, remove, err := workFolder()
+	if err != nil {
+		src.close()
+		return nil, err
+	}
+	// A layer may be written as late as when it is pushed, and then reads from the source.
+	end := func() { src.close(); remove() }
+	m, err := makeFrom(ctx, o, info, src, cache, &layerMaker{work: work, recall: known})
+	if err != nil {
+		end()
+		return nil, err
+	}
+	m.close = end
+	return m, nil
+}
+
+// makeFrom makes the image of a source that has been read.
+func makeFrom(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, cache string, maker *layerMaker) (*made, error) {
+	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
 	base, err := openBase(ctx, o.Base, o.BaseDir, cache, o.Registry)
 	if err != nil {
 		return nil, err
@@ -117,30 +139,20 @@ func makeImage(ctx context.Context, o Options) (*made, error) {
 	scan.Base.Reference = o.Base
 	o.say("base %s: Odoo %s (%s), %d modules", o.Base, scan.Base.Version, scan.Base.Python, len(scan.Base.Modules))
 
-	rel, err := describe(ctx, o, info, src, scan.Base)
+	rel, err := describe(ctx, o, info, src, scan.Base, maker.recall)
 	if err != nil {
 		return nil, err
 	}
-	work, remove, err := workFolder()
-	if err != nil {
-		return nil, err
-	}
-	m, err := layUp(ctx, work, src, base, rel)
-	if err != nil {
-		remove()
-		return nil, err
-	}
-	m.close = remove
-	return m, nil
+	return layUp(ctx, maker, src, base, rel)
 }
 
-// layUp writes the layers into the folder work and puts them on the base.
-func layUp(ctx context.Context, work string, src *source, base v1.Image, rel release.Release) (*made, error) {
+// layUp makes the layers and puts them on the base.
+func layUp(ctx context.Context, maker *layerMaker, src *source, base v1.Image, rel release.Release) (*made, error) {
 	below, err := base.Layers()
 	if err != nil {
 		return nil, fmt.Errorf("reading the base: %w", err)
 	}
-	addenda, err := makeLayers(ctx, work, src, len(below))
+	addenda, err := makeLayers(ctx, maker, src, len(below))
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +164,7 @@ func layUp(ctx context.Context, work string, src *source, base v1.Image, rel rel
 }
 
 // describe checks that the modules hold together and says what the release is.
-func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base release.Base) (release.Release, error) {
+func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base release.Base, known recall) (release.Release, error) {
 	rel := release.Release{
 		Repository: o.Repository, Name: o.Name, Series: o.Series, Source: o.SourceURL,
 		Commit: src.commit, Dirty: src.dirty, Created: src.created, Base: base, BridgeProtocol: bridge.Protocol,
@@ -183,12 +195,18 @@ func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 		if err != nil {
 			return release.Release{}, fmt.Errorf("%s:%d: %w", m.file, m.manifest.Line("version"), err)
 		}
-		if err := m.checkContents(); err != nil {
-			return release.Release{}, err
-		}
-		checksum, err := m.checksum(odoo.ChecksumRule{})
+		checksum, err := known.examined(m, func() (string, error) {
+			if err := m.checkContents(); err != nil {
+				return "", err
+			}
+			sum, err := m.checksum(odoo.ChecksumRule{})
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", m.folder, err)
+			}
+			return sum, nil
+		})
 		if err != nil {
-			return release.Release{}, fmt.Errorf("%s: %w", m.folder, err)
+			return release.Release{}, err
 		}
 		depends := slices.Clone(m.manifest.Depends)
 		slices.Sort(depends)
@@ -211,8 +229,8 @@ func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 	return rel, err
 }
 
-// makeLayers writes the product's layers and the bridge's into the folder work.
-func makeLayers(ctx context.Context, work string, src *source, below int) ([]addendum, error) {
+// makeLayers makes the product's layers and the bridge's.
+func makeLayers(ctx context.Context, maker *layerMaker, src *source, below int) ([]addendum, error) {
 	room := maxLayers - below - 1
 	if room < 1 {
 		return nil, fmt.Errorf("the base has %d layers, which leaves no room for others (Docker's limit is %d); flatten it: docker export, then base: rootfs:FILE", below, maxLayers)
@@ -221,7 +239,7 @@ func makeLayers(ctx context.Context, work string, src *source, below int) ([]add
 	if err != nil {
 		return nil, err
 	}
-	layer, err := writeLayer(ctx, work, files)
+	layer, err := maker.layer(ctx, files)
 	if err != nil {
 		return nil, fmt.Errorf("the bridge's layer: %w", err)
 	}
@@ -242,7 +260,7 @@ func makeLayers(ctx context.Context, work string, src *source, below int) ([]add
 				newest = m.changed
 			}
 		}
-		layer, err := writeLayer(ctx, work, files)
+		layer, err := maker.layer(ctx, files)
 		if err != nil {
 			return nil, fmt.Errorf("the layer of %s: %w", few(names), err)
 		}

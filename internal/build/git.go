@@ -156,7 +156,9 @@ type entry struct {
 	path string // from the repository's root
 	mode string // 100644, 100755, 120000 (link) or 160000 (submodule)
 	size int64
-	open func() (io.ReadCloser, error)
+	// object names the content, where Git keeps it; empty in a work tree.
+	object string
+	open   func() (io.ReadCloser, error)
 }
 
 // tree lists the files under a folder (from the repository's root; "" is all) at a commit.
@@ -185,8 +187,8 @@ func (r *repository) tree(ctx context.Context, commit, folder string, objects *o
 				return nil, fmt.Errorf("git ls-tree answered %q: %w", line, err)
 			}
 		}
-		object := fields[2]
-		e.open = func() (io.ReadCloser, error) { return objects.open(object) }
+		e.object = fields[2]
+		e.open = func() (io.ReadCloser, error) { return objects.open(fields[2]) }
 		entries = append(entries, e)
 	}
 	return entries, nil

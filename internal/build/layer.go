@@ -38,6 +38,8 @@ type layerFile struct {
 	size int64
 	time time.Time
 	open func() (io.ReadCloser, error)
+	// object names the content, where Git keeps it.
+	object string
 }
 
 // writeLayer writes files and the folders above them into a new layer in the folder dir. The bytes
@@ -131,7 +133,7 @@ func (m sourceModule) layerFiles() ([]layerFile, error) {
 	for _, e := range m.entries {
 		f := layerFile{
 			path: strings.TrimPrefix(bridge.AddonsPath, "/") + "/" + m.name + strings.TrimPrefix(e.path, m.folder),
-			mode: 0o644, size: e.size, time: m.changed, open: e.open,
+			mode: 0o644, size: e.size, time: m.changed, open: e.open, object: e.object,
 		}
 		switch e.mode {
 		case "100644":

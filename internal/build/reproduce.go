@@ -120,7 +120,7 @@ func buildAgain(ctx context.Context, o ReproduceOptions, rel release.Release) (O
 		Source: o.Source, Commit: rel.Commit, Addons: rel.Addons,
 		Repository: rel.Repository, Name: rel.Name, Series: rel.Series, Experimental: true,
 		Base: base, BaseDir: o.BaseDir, SourceURL: rel.Source, Waybill: rel.Waybill,
-		Registry: o.Registry, Cache: o.Cache, Progress: o.Progress,
+		Registry: o.Registry, Cache: o.Cache, Progress: o.Progress, afresh: true,
 	}, nil
 }
 

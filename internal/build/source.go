@@ -14,8 +14,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/waybill-dev/waybill/internal/odoo"
 )
 
@@ -47,7 +45,7 @@ type sourceModule struct {
 	changed  time.Time
 }
 
-func readSource(ctx context.Context, o Options, info odoo.SeriesInfo) (_ *source, err error) {
+func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known recall) (_ *source, err error) {
 	repo, err := openRepository(ctx, o.Source)
 	if err != nil {
 		return nil, err
@@ -118,7 +116,7 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo) (_ *source
 	if err := s.collect(folders, list, info, o.say); err != nil {
 		return nil, err
 	}
-	return s, s.date(ctx, repo, root)
+	return s, s.date(ctx, repo, root, known)
 }
 
 // addonsFolders returns clean paths from the repository's root; "" is the root itself.
@@ -310,21 +308,22 @@ func readEntry(e entry, limit int64) ([]byte, error) {
 
 // date finds out when each module was last changed. Odoo builds asset versions from the times of
 // files, so they must be the same whoever builds.
-func (s *source) date(ctx context.Context, repo *repository, root *os.Root) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4)
-	for i := range s.modules {
-		m := &s.modules[i]
-		if root != nil {
-			m.changed = newest(root, m.entries)
-			continue
+func (s *source) date(ctx context.Context, repo *repository, root *os.Root, known recall) error {
+	if root != nil {
+		for i := range s.modules {
+			s.modules[i].changed = newest(root, s.modules[i].entries)
 		}
-		group.Go(func() (err error) {
-			m.changed, err = repo.lastChange(ctx, s.commit, m.folder)
-			return err
-		})
+		return nil
 	}
-	return group.Wait()
+	folders := make([]string, len(s.modules))
+	for i, m := range s.modules {
+		folders[i] = m.folder
+	}
+	changes, err := repo.lastChanges(ctx, s.commit, folders, known)
+	for i := range s.modules {
+		s.modules[i].changed = changes[s.modules[i].folder]
+	}
+	return err
 }
 
 // origin is the remote's URL without credentials, where it is one that others can reach: a folder's
