@@ -35,7 +35,6 @@ type watched struct {
 	t       *testing.T
 	server  *server
 	release release.Release
-	rules   string // what the estate says besides the databases
 	log     *lines
 }
 
