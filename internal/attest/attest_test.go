@@ -57,7 +57,10 @@ var registries = map[string]func(t *testing.T, dir string) http.Handler{
 // onBoth runs a test on both kinds of registry.
 func onBoth(t *testing.T, test func(t *testing.T, s *stand)) {
 	for kind, handler := range registries {
-		t.Run(kind, func(t *testing.T) { test(t, newStand(t, handler)) })
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newStand(t, handler))
+		})
 	}
 }
 

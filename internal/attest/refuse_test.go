@@ -123,6 +123,7 @@ func TestRefusals(t *testing.T) {
 		}, ChecksFailed, "do not say"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, s *stand) {
 				c := &refusal{stand: s, key: newKey(t)}
 				c.policy = trusting(c.key)
@@ -205,6 +206,7 @@ func TestWhole(t *testing.T) {
 		"manifest edited": {func(s *stand) { s.edit(s.digest) }, "image's manifest was altered"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, s *stand) {
 				require.NoError(t, s.open().Whole(t.Context(), nil))
 				test.spoil(s)
