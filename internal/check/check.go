@@ -38,7 +38,7 @@ type Check struct {
 	ID       string                 // lower case with dashes; stable: estates name it
 	Severity Severity               // where the estate says nothing else
 	Why      string                 // one line: what happens to those who ignore it
-	Needs    Needs                  // what the check cannot do without; where the Input lacks it, it says nothing
+	Needs    Needs                  // what the check goes by; where the Input lacks it, it says less or nothing
 	Find     func(*Input) []Finding // severity and ID may be left out: Run fills them in
 }
 

@@ -6,6 +6,7 @@ var accessUnknownModel = Check{
 	ID:       "access-unknown-model",
 	Severity: Error,
 	Why:      "Odoo stops at an access rule of a model that it does not know.",
+	Needs:    Needs{Base: true, Python: true},
 	Find: func(in *Input) (found []Finding) {
 		d := in.index()
 		for _, m := range in.installable() {
@@ -34,6 +35,7 @@ var accessUnknownGroup = Check{
 	ID:       "access-unknown-group",
 	Severity: Error,
 	Why:      "Odoo stops at an access rule for a group that it does not know.",
+	Needs:    Needs{Base: true},
 	Find: func(in *Input) (found []Finding) {
 		d := in.index()
 		for _, m := range in.installable() {

@@ -11,6 +11,7 @@ var externalIDUnknown = Check{
 	ID:       "external-id-unknown",
 	Severity: Error,
 	Why:      "Odoo stops the installation or update at a reference to a record that nothing defines.",
+	Needs:    Needs{Base: true},
 	Find: func(in *Input) (found []Finding) {
 		d := in.index()
 		known := map[string]bool{}
