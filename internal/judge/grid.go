@@ -20,19 +20,25 @@ const (
 	logStep = 4.1588830833596715 / half // up to 64 times as much, down to a 64th
 )
 
-// prior is the weight of the ratio k steps from the middle, on one side: exponential on the log
-// scale with mean 1, so that ×1.25 and ×5 both have their share. It sums to 1 over k = 1 … half.
+// prior is the weight of the ratio k steps from the middle, on one side. Most of it falls exponentially
+// on the log scale with mean 1/3, so that small harm is found about as soon as it can be; the rest is
+// even, so that large harm is found at once whatever its size. It sums to 1 over k = 1 … half.
 var prior = func() (p [half + 1]float64) {
+	const even = .15
 	sum := 0.0
 	for k := 1; k <= half; k++ {
-		p[k] = math.Exp(-logStep * float64(k))
+		p[k] = math.Exp(-3 * logStep * float64(k))
 		sum += p[k]
 	}
-	for k := range p {
-		p[k] /= sum
+	for k := 1; k <= half; k++ {
+		p[k] = (1-even)*p[k]/sum + even/half
 	}
 	return p
 }()
+
+// reserve is the weight of the null's ratio itself. It makes the true rate of false alarms stay clear of
+// α, by that part, for a few percent of the time to find harm.
+const reserve = .1
 
 // ratioAt is the ratio of place i, 0 … 2·half.
 func (g *grid) ratioAt(i int) float64 { return math.Exp(g.Null + logStep*float64(i-half)) }
@@ -49,7 +55,7 @@ func (g *grid) raise(best float64) float64 {
 	for _, l := range g.L[half+1:] {
 		top = max(top, l)
 	}
-	if top-g.L[half] <= math.Log(best) { // the mixture is no larger than its largest part
+	if best >= 1 && top-g.L[half] <= math.Log(best) { // the mixture is no larger than its largest part
 		return best
 	}
 	return max(best, g.above())
@@ -60,7 +66,7 @@ func (g *grid) side(direction int) float64 {
 	for k := 1; k <= half; k++ {
 		sum += prior[k] * math.Exp(g.L[half+direction*k]-middle)
 	}
-	return sum
+	return reserve + (1-reserve)*sum
 }
 
 // bounds is the confidence sequence of the ratio at level 1−alpha: a ratio is out when the mixture
