@@ -69,7 +69,7 @@ func showDifference(w io.Writer, d odoo.Difference) {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range d.Base {
-		fmt.Fprintf(t, "  base\t%s\t%s → %s\t\n", f.Name, dash(clip(f.From)), dash(clip(f.To)))
+		fmt.Fprintf(t, "  base\t%s\t%s → %s\n", f.Name, dash(clip(f.From)), dash(clip(f.To)))
 	}
 	for _, group := range []struct {
 		what    string

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/waybill-dev/waybill/internal/attest"
@@ -185,13 +184,13 @@ func showSignatureSeen(w io.Writer, s signatureSeen) {
 	for _, said := range s.Attestations {
 		switch {
 		case said.OK:
-			more := strings.TrimSpace(said.Builder + " " + said.Source)
-			if more != "" {
-				more = "built by " + said.Builder + " from " + said.Source
+			line := "signed by " + keyLabel(said)
+			if said.Builder != "" {
+				line += ", built by " + said.Builder + " from " + said.Source
 			}
-			fmt.Fprintf(t, "  %s\t%s\tsigned by %s\t%s\n", good.Render("✓"), attest.ShortName(said.Type), keyLabel(said), more)
+			fmt.Fprintf(t, "  %s\t%s\t%s\n", good.Render("✓"), attest.ShortName(said.Type), line)
 		default:
-			fmt.Fprintf(t, "  %s\t%s\t%s\t\n", bad.Render("✗"), attest.ShortName(said.Type), said.Refused.Reason)
+			fmt.Fprintf(t, "  %s\t%s\t%s\n", bad.Render("✗"), attest.ShortName(said.Type), said.Refused.Reason)
 		}
 	}
 	_ = t.Flush()

@@ -108,13 +108,13 @@ func (s shownRelease) text(w io.Writer) {
 	if len(r.Addons) > 0 {
 		where += ", " + strings.Join(r.Addons, ", ")
 	}
-	fmt.Fprintf(t, "  commit\t%s\t%s\n", r.Commit, r.Created.Local().Format(time.DateTime))
+	fmt.Fprintf(t, "  commit\t%s, %s\n", r.Commit, r.Created.Local().Format(time.DateTime))
 	if r.Dirty {
-		fmt.Fprintf(t, "  \t%s\t\n", bad.Render("with uncommitted changes: nobody can build it again"))
+		fmt.Fprintf(t, "  \t%s\n", bad.Render("with uncommitted changes: nobody can build it again"))
 	}
-	fmt.Fprintf(t, "  source\t%s\t\n", where)
-	fmt.Fprintf(t, "  base\t%s, Odoo %s on %s, %d modules\t\n  \t%s\t\n", r.Base.Reference, r.Base.Version, r.Base.Python, len(r.Base.Modules), r.Base.Digest)
-	fmt.Fprintf(t, "  built by\tWaybill %s, bridge protocol %d\t\n", dash(r.Waybill), r.BridgeProtocol)
+	fmt.Fprintf(t, "  source\t%s\n", where)
+	fmt.Fprintf(t, "  base\t%s, Odoo %s on %s, %d modules\n  \t%s\n", r.Base.Reference, r.Base.Version, r.Base.Python, len(r.Base.Modules), r.Base.Digest)
+	fmt.Fprintf(t, "  built by\tWaybill %s, bridge protocol %d\n", dash(r.Waybill), r.BridgeProtocol)
 	_ = t.Flush()
 
 	fmt.Fprintf(w, "\n%s\n", heading.Render("Modules"))
