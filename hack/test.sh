@@ -89,7 +89,7 @@ kill)
 	section "kill matrix" kill_matrix all
 	;;
 rehearsal)
-	section "rehearsals" rehearsals all
+	section "rehearsals" rehearsals "${WAYBILL_REHEARSAL:-all}"
 	;;
 bench)
 	prepare

@@ -95,6 +95,9 @@ func check(t *testing.T, c change, r *rehearsal.Report) {
 	if part := c.expect["installs"]; part != "" {
 		assert.Contains(t, r.Plan.Install, part)
 	}
+	if c.expect["lock"]+c.expect["statement"] != "" {
+		require.NotNil(t, r.Timeline, "no timeline")
+	}
 	if want := c.expect["lock"]; want != "" {
 		table, mode, _ := strings.Cut(want, " ")
 		assert.True(t, slices.ContainsFunc(r.Timeline.Locks, func(l rehearsal.Lock) bool {
@@ -108,6 +111,7 @@ func check(t *testing.T, c change, r *rehearsal.Report) {
 		table, rows, _ := strings.Cut(want, " ")
 		n, err := strconv.ParseInt(rows, 10, 64)
 		require.NoError(t, err)
+		require.NotNil(t, r.Effect, "no effect")
 		assert.True(t, slices.ContainsFunc(r.Effect.Tables, func(d rehearsal.TableData) bool { return d.Table == table && d.Updated >= n }), "%v", r.Effect.Tables)
 	}
 	assert.Positive(t, r.Restore.Seconds)
