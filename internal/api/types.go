@@ -28,6 +28,7 @@ type Rollout struct {
 	Outcome     string  `json:"outcome" doc:"promoted, rolled_back, waiting; empty while it runs"`
 	Reason      string  `json:"reason"`
 	HeldSeconds float64 `json:"held_seconds"`
+	Predicted   float64 `json:"predicted_seconds,omitempty" doc:"What a rehearsal predicted for held_seconds"`
 	WaitsFor    string  `json:"waits_for,omitempty"`
 	Checkpoint  string  `json:"checkpoint,omitempty" doc:"The checkpoint to restore from by hand"`
 	Steps       []Step  `json:"steps"`

@@ -57,7 +57,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 				return nil, err
 			}
 			view.Revision += r.Revision
-			rollout := Rollout{Tenant: r.Tenant, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, WaitsFor: r.WaitsFor,
+			rollout := Rollout{Tenant: r.Tenant, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor,
 				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID]}
 			if rollout.Checkpoint == "" {
 				rollout.Checkpoint = memory.Checkpoint

@@ -186,7 +186,11 @@ func rehearsalText(w io.Writer, r api.Rehearsal) {
 		if p.Pause == rehearsal.PauseNone {
 			line("people wait", "no")
 		} else {
-			line("people wait", "%s, about %.1f s", p.Pause, p.PredictedSeconds)
+			calibrated := ""
+			if c := p.Calibration; c.Promotions > 0 {
+				calibrated = fmt.Sprintf(" (%.1f s computed, × %.2f by the last %d promotions)", p.ComputedSeconds, c.Ratio, c.Promotions)
+			}
+			line("people wait", "%s, about %.1f s%s", p.Pause, p.PredictedSeconds, calibrated)
 		}
 		if !p.Transactional {
 			line("one transaction", "no: %s", p.OwnCommit)

@@ -183,6 +183,9 @@ func summary(out io.Writer, p api.Promotion) {
 		fmt.Fprintf(out, "%s %s: %s", p.Environment, r.Tenant, word)
 		if r.HeldSeconds > 0 {
 			fmt.Fprintf(out, ", requests held for %.1f s", r.HeldSeconds)
+			if r.Predicted > 0 {
+				fmt.Fprintf(out, " (predicted: %.1f s)", r.Predicted)
+			}
 		}
 		if r.Reason != "" {
 			fmt.Fprintf(out, "\n  why: %s", r.Reason)

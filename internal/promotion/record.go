@@ -31,6 +31,9 @@ func record(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	detail := fmt.Sprintf("%s serves since %s", fresh, time.Now().UTC().Format(time.TimeOnly))
+	if predicted := w.memory.Plan.PredictedSeconds; predicted > 0 && w.memory.HeldSeconds > 0 {
+		detail += fmt.Sprintf("; people waited %.1f s, predicted were %.1f s", w.memory.HeldSeconds, predicted)
+	}
 	if old != "" && old != fresh {
 		removed, err := w.removePool(ctx, w.place, w.rollout.Environment, old)
 		if err != nil {

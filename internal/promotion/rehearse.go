@@ -62,15 +62,15 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	detail := fmt.Sprintf("class %s (%s)", plan.Class, plan.ClassReason)
-	if report.Pause != rehearsal.PauseNone && plan.Class != estate.Swap {
-		detail += fmt.Sprintf("; predicted %.1f s, recovery %.1f s", report.PredictedSeconds, report.RecoverySeconds)
+	if plan.PredictedSeconds > 0 {
+		detail += fmt.Sprintf("; predicted %.1f s, recovery %.1f s", plan.PredictedSeconds, report.RecoverySeconds)
 	}
 	return detail, nil
 }
 
 // learn puts a proven report into a plan.
 func learn(plan *Plan, report *rehearsal.Report, least estate.Class) {
-	plan.Rehearsal, plan.PredictedSeconds = report.ID, report.PredictedSeconds
+	plan.Rehearsal = report.ID
 	plan.Class, plan.ClassReason = report.Class, "rehearsal "+report.ID+": "+report.Cause
 	for _, demand := range []struct {
 		class estate.Class
@@ -80,6 +80,9 @@ func learn(plan *Plan, report *rehearsal.Report, least estate.Class) {
 			plan.Class = demand.class
 			plan.ClassReason = fmt.Sprintf("%s demands %s; %s", demand.who, demand.class, plan.ClassReason)
 		}
+	}
+	if plan.Class == report.Class { // a more careful way takes longer than what was predicted
+		plan.PredictedSeconds, plan.ComputedSeconds = report.PredictedSeconds, report.ComputedSeconds
 	}
 	plan.Transactional = plan.Transactional && report.Transactional
 	plan.Freeze = report.Pause == rehearsal.PauseFreeze

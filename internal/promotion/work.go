@@ -86,6 +86,7 @@ type Plan struct {
 	Declared         estate.Class `json:"declared,omitempty"`          // class that the estate declares for the release
 	Rehearsal        string       `json:"rehearsal,omitempty"`         // that the class comes from
 	PredictedSeconds float64      `json:"predicted_seconds,omitempty"` // that people wait, by that rehearsal
+	ComputedSeconds  float64      `json:"computed_seconds,omitempty"`  // the same before calibration, which it is compared for
 	Freeze           bool         `json:"freeze,omitempty"`            // people would wait longer than a hold may take
 }
 

@@ -31,14 +31,18 @@ func classify(r *Report, budget time.Duration, capture float64) {
 		return
 	}
 	r.Cause = cause(r)
-	switch {
-	case r.Class == estate.Swap:
+	if r.Class == estate.Swap {
 		r.Pause = PauseNone
 		return
-	case r.Class.Breaks() || !r.Transactional: // people also wait for the checkpoint, and for the proof of the new pool
-		r.PredictedSeconds = capture + r.newPool()
 	}
-	r.PredictedSeconds += fenceSeconds + r.Update.JobSeconds
+	r.ComputedSeconds = fenceSeconds + r.Update.JobSeconds
+	if r.Class.Breaks() || !r.Transactional { // people also wait for the checkpoint, and for the proof of the new pool
+		r.ComputedSeconds += capture + r.newPool()
+	}
+	r.PredictedSeconds = r.ComputedSeconds
+	if r.Calibration.Ratio > 0 {
+		r.PredictedSeconds *= r.Calibration.Ratio
+	}
 	r.Pause = PauseFreeze
 	if r.Transactional && r.PredictedSeconds <= budget.Seconds() {
 		r.Pause = PauseHold

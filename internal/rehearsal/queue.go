@@ -228,6 +228,11 @@ func (q *Queue) rehearse(ctx context.Context, asked store.Rehearsal) (*Report, e
 	if subject.Old.Digest != asked.OldRelease {
 		return nil, fmt.Errorf("%s has served another release since this was asked for: ask again", subject.Tenant.Name)
 	}
+	waits, err := q.store.Waits(ctx, asked.Environment, asked.Tenant, calibrations)
+	if err != nil {
+		return nil, err
+	}
+	subject.Calibration = calibrate(waits)
 	if subject.ServerURL, err = q.server(ctx, subject.Environment); err != nil {
 		return nil, err
 	}

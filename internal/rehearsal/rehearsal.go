@@ -74,6 +74,7 @@ type Subject struct {
 	Checkpoint  checkpoint.Ref  // of the tenant; ID empty: the newest
 	ServerURL   string          // of the tenant's server, whose version and settings count; the password in it is never shown
 	Limits      Limits
+	Calibration Calibration // from the tenant's promotions so far
 }
 
 // Rehearser rehearses. Several rehearsals may run side by side, each in a folder of its own.

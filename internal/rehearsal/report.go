@@ -40,8 +40,10 @@ type Report struct {
 	Transactional    bool         `json:"transactional"`
 	OwnCommit        string       `json:"own_commit,omitempty"` // why it cannot be one transaction
 	Pause            string       `json:"pause,omitempty"`      // none, hold, freeze
-	PredictedSeconds float64      `json:"predicted_seconds"`    // that people wait
-	RecoverySeconds  float64      `json:"recovery_seconds"`     // of a restore, as it was measured
+	PredictedSeconds float64      `json:"predicted_seconds"`    // that people wait: ComputedSeconds, calibrated
+	ComputedSeconds  float64      `json:"computed_seconds"`     // the same, from this rehearsal alone
+	Calibration      Calibration  `json:"calibration"`
+	RecoverySeconds  float64      `json:"recovery_seconds"` // of a restore, as it was measured
 	Advice           []Advice     `json:"advice"`
 
 	Restore  Restore   `json:"restore"`
@@ -206,7 +208,7 @@ func newReport(s Subject) *Report {
 		ID: s.ID, Environment: s.Environment.Name, Tenant: s.Tenant.Name,
 		Release: s.Release.Digest, ReleaseName: s.Release.Name, OldRelease: s.Old.Digest, OldReleaseName: s.Old.Name, Schema: s.Schema,
 		Started: time.Now().UTC(), Transactional: true, Advice: []Advice{}, Steps: []Timed{},
-		Plan: Plan{Update: []string{}, Install: []string{}},
+		Plan: Plan{Update: []string{}, Install: []string{}}, Calibration: s.Calibration,
 	}
 }
 

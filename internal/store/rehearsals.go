@@ -62,6 +62,19 @@ func (s *Store) ProvenRehearsal(ctx context.Context, environment, tenant, releas
 		and state = 'done' and outcome in ('proven', 'fails') order by seq desc limit 1`, environment, tenant, release, old)
 }
 
+// Wait is how long people were predicted to wait in one promotion, and how long they did, in seconds.
+type Wait struct {
+	Predicted float64 `db:"predicted"` // as computed, without calibration
+	Held      float64 `db:"held"`
+}
+
+// Waits are those of a tenant's promotions that succeeded after a prediction, newest first.
+func (s *Store) Waits(ctx context.Context, environment, tenant string, limit int) ([]Wait, error) {
+	return many[Wait](ctx, s.Pool, `select (memory->'plan'->>'computed_seconds')::double precision predicted, held_seconds held from rollouts
+		where environment = $1 and tenant = $2 and state = 'done' and outcome = 'promoted' and held_seconds > 0
+		and (memory->'plan'->>'computed_seconds')::double precision > 0 order by created_at desc limit $3`, environment, tenant, limit)
+}
+
 // TellRehearsal writes down how far a rehearsal is.
 func (s *Store) TellRehearsal(ctx context.Context, id, progress string) error {
 	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'running', progress = $2, revision = revision + 1 where id = $1 and state <> 'done'", id, progress)
