@@ -65,25 +65,37 @@ func TestOdooIsClean(t *testing.T) {
 	}
 	t.Run("as a product", func(t *testing.T) { expectTrue(t, in, "module-duplicate") })
 
+	// Each of Odoo's modules as a product's only one: what it needs of the others must be in the base's index.
+	t.Run("one by one", func(t *testing.T) {
+		for _, m := range in.Modules {
+			expectTrue(t, &check.Input{Series: in.Series, Modules: []*check.Module{m}, Base: in.Base, Now: in.Now}, "module-duplicate", "secret-in-source")
+		}
+	})
+
 	alone := *in.Base
 	alone.Modules, alone.ExternalIDs, alone.DemoIDs = nil, nil, nil
 	alone.Models = map[string]bool{"nothing.of.the.base": true}
 	t.Run("sabotaged", func(t *testing.T) { expectSabotage(t, in) })
 
 	t.Run("by themselves", func(t *testing.T) {
-		expectTrue(t, &check.Input{Series: in.Series, Modules: in.Modules, Base: &alone, Now: in.Now}, "")
+		expectTrue(t, &check.Input{Series: in.Series, Modules: in.Modules, Base: &alone, Now: in.Now})
 	})
 }
 
-func expectTrue(t *testing.T, in *check.Input, expected string) {
+func expectTrue(t *testing.T, in *check.Input, without ...string) {
 	t.Helper()
 	for _, c := range check.Checks() {
+		if slices.Contains(without, c.ID) {
+			continue
+		}
 		started := time.Now()
 		found := c.Find(in)
-		t.Logf("%s: %d in %s", c.ID, len(found), time.Since(started).Round(time.Millisecond))
+		if len(in.Modules) > 1 {
+			t.Logf("%s: %d in %s", c.ID, len(found), time.Since(started).Round(time.Millisecond))
+		}
 		for _, f := range found {
 			place := strings.TrimPrefix(f.File, "addons/") + ":"
-			if c.ID != expected && !isTrue(trueFindings[c.ID], place) {
+			if !isTrue(trueFindings[c.ID], place) {
 				t.Errorf("%s%d: %s [%s]", place, f.Line, f.Message, c.ID)
 			}
 		}

@@ -54,12 +54,13 @@ var externalIDTooEarly = Check{
 				return
 			}
 			defined, ok := d.defined[ref.id]
+			owner, _, _ := strings.Cut(ref.id, ".")
 			switch {
 			case !ok && in.Base != nil && in.Base.DemoIDs[ref.id]:
 				found = append(found, ref.finding(m, "define a record of your own in the manifest's \"data\"",
 					"%s names %q, which only the base's demo data define", describe(ref), ref.id))
-			case !ok:
-			case defined.file.demo: // of whichever module
+			case !ok || defined.module.Name != owner: // where others write to it, it is there before
+			case defined.file.demo:
 				found = append(found, ref.finding(m, "define it in a file of the manifest's \"data\"",
 					"%s names %q, which only demo data define (%s)", describe(ref), ref.id, defined.file.path))
 			case defined.module != m:

@@ -21,7 +21,7 @@ import (
 
 // indexVersion is part of the cache's key; it changes when an index would hold something else, or
 // an interpreter be taken out in another way.
-const indexVersion = 1
+const indexVersion = 2
 
 // lockRetry is how often a lock that another process holds is asked for again.
 const lockRetry = 200 * time.Millisecond

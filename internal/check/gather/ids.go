@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/xml"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -12,6 +13,10 @@ import (
 var defining = map[string]bool{
 	"record": true, "template": true, "menuitem": true, "act_window": true, "report": true, "asset": true, "url": true,
 }
+
+// madeID finds the ids that a data file gives to records which code made: as stock does, for
+// stock.stock_location_stock and others that everybody names.
+var madeID = regexp.MustCompile(`["']xml_?id["']\s*:\s*["']([^"'\s]+)["']`)
 
 // maxNesting of elements; Odoo's deepest views have about 40.
 const maxNesting = 1000
@@ -22,9 +27,12 @@ func xmlIDs(content []byte) []string {
 	if !bytes.Contains(content, []byte("<odoo")) && !bytes.Contains(content, []byte("<openerp")) && !bytes.Contains(content, []byte("<data")) {
 		return nil // a template for the browser
 	}
+	var ids []string
+	for _, match := range madeID.FindAllSubmatch(content, -1) {
+		ids = append(ids, string(match[1]))
+	}
 	d := xml.NewDecoder(bytes.NewReader(content))
 	d.CharsetReader = func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
-	var ids []string
 	for depth := 0; depth < maxNesting; {
 		token, err := d.RawToken()
 		if err != nil {
