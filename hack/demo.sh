@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The main job on a real Odoo, as a story: see examples/acme/demo. hack/with.sh has made ready what
-# it needs. What it leaves to look at is in $WAYBILL_DEMO, by default demo/ in the cache; what it
-# started is stopped.
+# it needs. What it leaves to look at is in $WAYBILL_DEMO, by default demo/ in the cache, or
+# /var/lib/waybill-demo for root, whose home PostgreSQL's own user may not pass; what it started is stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-demo=${WAYBILL_DEMO:-$WAYBILL_CACHE/demo}
+demo=$WAYBILL_CACHE/demo
+[ "$(id -u)" -ne 0 ] || demo=/var/lib/waybill-demo
+demo=${WAYBILL_DEMO:-$demo}
 waybill=$PWD/bin/waybill
 
 down() {

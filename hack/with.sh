@@ -19,10 +19,13 @@ done
 [ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
 shift
 
+engine=no # whether it was started here
 finish() {
 	local code=$?
 	trap - EXIT INT TERM
-	case " ${parts[*]} " in *" docker "*) hack/setup.sh stop || echo "with: hack/setup.sh stop failed" >&2 ;; esac
+	if [ "$engine" = yes ]; then # not one that somebody else has started and works with
+		hack/setup.sh stop || echo "with: hack/setup.sh stop failed" >&2
+	fi
 	exit "$code"
 }
 trap finish EXIT
@@ -34,10 +37,10 @@ for part in "${parts[@]}"; do
 	case $part in
 	packages) hack/setup.sh packages ;;
 	docker)
-		hack/setup.sh docker
 		# Into this shell, so that the command finds the engine. Not "eval $(…)": that would hide a failure.
-		settings=$(hack/setup.sh env)
+		settings=$(hack/setup.sh docker)
 		eval "$settings"
+		engine=${WAYBILL_ENGINE_STARTED:-no}
 		;;
 	base)
 		hack/base/build.sh
