@@ -268,14 +268,6 @@ func TestBombsInTheSource(t *testing.T) {
 			},
 			"a path of 4018 bytes; at most 3500",
 		},
-		"file of a gigabyte": {
-			func(r *repo) {
-				r.module("acme_lane", lane)
-				r.write("addons/acme_lane/dump.sql", "")
-				require.NoError(t, os.Truncate(filepath.Join(r.dir, "addons/acme_lane/dump.sql"), 257<<20))
-			},
-			"addons/acme_lane/dump.sql has 257 MB; at most 256 MB are taken",
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRepo(t)
