@@ -225,7 +225,11 @@ func rehearsalText(w io.Writer, r api.Rehearsal) {
 				line("", "… and %d more locks", len(l.Locks)-i)
 				break
 			}
-			line("locked", "%s for %.1f s (%s, blocks %s)%s", strings.TrimPrefix(k.Table, "public."), k.To-k.From, k.Mode, k.Blocks, in(k.Module, k.Script))
+			waits := ""
+			if k.Blocked >= 1 {
+				waits = fmt.Sprintf("; without a hold about %.0f uses would wait %.0f s together", k.Blocked, k.BlockedSeconds)
+			}
+			line("locked", "%s for %.1f s (%s, blocks %s)%s%s", strings.TrimPrefix(k.Table, "public."), k.To-k.From, k.Mode, k.Blocks, in(k.Module, k.Script), waits)
 		}
 	}
 	if b := p.WayBack; b != nil {

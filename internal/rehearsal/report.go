@@ -109,6 +109,19 @@ type Timeline struct {
 	Statements []Statement `json:"statements"` // DDL, and what took longer than slowStatement
 	Left       int         `json:"left_out"`   // statements beyond the limit, the quickest
 	Locks      []Lock      `json:"locks"`      // that keep others out
+	Traffic    *Traffic    `json:"traffic,omitempty"`
+}
+
+// Traffic is what production did to the tables that the update locks, while the rehearsal ran.
+type Traffic struct {
+	Seconds float64         `json:"seconds"` // between the two looks at its counters
+	Tables  map[string]Rate `json:"tables"`
+}
+
+// Rate is how often a table was used, in uses a second.
+type Rate struct {
+	Any    float64 `json:"any"`    // scans and inserted rows
+	Writes float64 `json:"writes"` // rows inserted, changed, deleted
 }
 
 // Statement is one statement. SQL has its values taken out.
@@ -137,6 +150,9 @@ type Lock struct {
 	Module string  `json:"module,omitempty"` // that took it
 	Script string  `json:"script,omitempty"`
 	SQL    string  `json:"sql,omitempty"` // the statement that took it, where that is known
+
+	Blocked        float64 `json:"blocked,omitempty"`         // uses of the table that would wait, at production's rate, if nothing held them back
+	BlockedSeconds float64 `json:"blocked_seconds,omitempty"` // that they would wait together
 }
 
 // Effect is what differs afterwards.

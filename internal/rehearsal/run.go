@@ -32,6 +32,7 @@ type run struct {
 	plan     odoo.Plan
 	stop     context.CancelCauseFunc
 	watching func() // ends the watch over the disk
+	before   *load  // of production, where that can be asked for
 
 	captureSeconds float64
 }
@@ -61,6 +62,7 @@ func (r *run) all(ctx context.Context) error {
 			break
 		}
 	}
+	r.lookAgain(ctx)
 	classify(r.report, r.subject.Environment.HoldBudget, r.captureSeconds)
 	return nil
 }
@@ -108,6 +110,9 @@ func (r *run) look(ctx context.Context) error {
 	r.report.RecoveryPoint, r.captureSeconds = r.manifest.RecoveryPoint, r.manifest.Seconds
 	if r.like, err = look(ctx, r.subject.ServerURL); err != nil {
 		return err
+	}
+	if r.before, err = readLoad(ctx, r.subject.ServerURL, r.database()); err != nil {
+		r.rooms.Log.WarnContext(ctx, "what the locks mean to production cannot be told", "rehearsal", r.subject.ID, "error", err)
 	}
 	if err := os.MkdirAll(r.dir, 0o711); err != nil {
 		return err

@@ -323,7 +323,11 @@ func nothingLeft(t *testing.T, s *stage.Stage) {
 	assert.Empty(t, entries)
 	out, err := exec.CommandContext(t.Context(), "docker", "ps", "-a", "--format", "{{.Names}}").Output()
 	require.NoError(t, err)
-	assert.NotContains(t, string(out), "-rehearsal-job-")
+	var list []api.Rehearsal
+	require.NoError(t, s.Ask(t.Context(), &list, "rehearsal", "list"))
+	for _, r := range list { // others may rehearse on the same engine
+		assert.NotContains(t, string(out), "rh-"+r.ID)
+	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cwd")
 	require.NoError(t, err)
 	for _, p := range processes {
