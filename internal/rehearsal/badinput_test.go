@@ -1,0 +1,114 @@
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
+)
+
+// oneJob is an update that goes as the test says, on a real scratch server.
+type oneJob struct {
+	noJobs
+	do func(context.Context) (runtime.JobState, error)
+}
+
+func (j oneJob) WaitJob(ctx context.Context, _, _ string) (runtime.JobState, error) { return j.do(ctx) }
+
+// TestUpdateGoesWrong: what hangs, eats memory or loses its server says so, and proves nothing that it should not.
+func TestUpdateGoesWrong(t *testing.T) {
+	dir, removed := folder(t), 0
+	r := rehearser(dir, &removed)
+	r.rooms.Image = func(release.Release) string { return "image" }
+	s, err := r.open(t.Context(), "wrong", &likeness{settings: map[string]string{}, pages: map[string]int64{}}, limits())
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, r.remove(context.Background(), "wrong")) })
+	t.Cleanup(s.close)
+	require.NoError(t, s.server.Create(t.Context(), pristine, ownerRole))
+	require.NoError(t, s.in(t.Context(), pristine, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(t.Context(), odooTables)
+		return err
+	}))
+	require.NoError(t, s.prepareTrace(t.Context()))
+
+	try := func(do func(context.Context) (runtime.JobState, error)) (*Report, error) {
+		subject := Subject{ID: "wrong", Tenant: estate.Tenant{Name: "acme", Database: "acme"}, Limits: limits(),
+			Release: release.Release{Name: "r2", Series: "19.0", Base: release.Base{AddonsPaths: []string{"/odoo/addons"}}}}
+		one := *s
+		one.jobs = oneJob{noJobs{dir, &removed}, do}
+		run := &run{Rehearser: r, subject: subject, scratch: &one, manifest: &checkpoint.Manifest{}, progress: func(string) {}, report: newReport(subject)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		return run.report, run.update(ctx)
+	}
+	result := func(r bridge.JobResult) runtime.Files {
+		content, err := json.Marshal(r)
+		require.NoError(t, err)
+		return runtime.Files{bridge.ResultFile: content}
+	}
+
+	t.Run("it hangs", func(t *testing.T) {
+		report, err := try(func(ctx context.Context) (runtime.JobState, error) {
+			other := asUpdate(t, s, "acme", "BEGIN", "LOCK TABLE stock_move")
+			hanging := asUpdate(t, s, "acme")
+			ended := make(chan error, 1)
+			bounded, cancel := context.WithTimeout(ctx, 3*time.Second) // several looks of the trace long; it is the update's deadline
+			defer cancel()
+			go func() {
+				_, err := hanging.Exec(bounded, "UPDATE stock_move SET kind = 'hunter2'")
+				ended <- err
+			}()
+			assert.Error(t, <-ended)
+			assert.NoError(t, other.Close(ctx))
+			return runtime.JobState{ExitCode: bridge.ExitDeadline, Out: result(bridge.JobResult{Error: "the deadline has passed", Module: "acme_dock"})}, nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, Fails, report.Outcome)
+		assert.Contains(t, report.Failure, "the update did not end in time in module acme_dock; it waited for: Lock relation behind process ")
+		assert.Contains(t, report.Failure, "UPDATE stock_move SET kind = ?")
+	})
+
+	t.Run("it eats memory", func(t *testing.T) {
+		report, err := try(func(context.Context) (runtime.JobState, error) {
+			return runtime.JobState{ExitCode: 137, OOM: true, Log: "module acme_dock\nKilled\n"}, nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, Fails, report.Outcome)
+		assert.Contains(t, report.Failure, "exit code 137; it ran out of memory")
+		assert.Contains(t, report.Failure, "module acme_dock")
+	})
+
+	t.Run("the scratch server dies", func(t *testing.T) { // the last one: it stays dead
+		content, err := os.ReadFile(filepath.Join(s.dir, "postgres", "data", "postmaster.pid"))
+		require.NoError(t, err)
+		pid, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(string(content), "\n", 2)[0]))
+		require.NoError(t, err)
+		report, err := try(func(ctx context.Context) (runtime.JobState, error) {
+			conn := asUpdate(t, s, "acme")
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			for conn.Ping(ctx) == nil && ctx.Err() == nil { // its processes notice, and end
+				if _, err := conn.Exec(ctx, "SELECT pg_sleep(0.05)"); err != nil {
+					break
+				}
+			}
+			return runtime.JobState{ExitCode: 1, Log: "server closed the connection unexpectedly"}, nil
+		})
+		require.ErrorContains(t, err, "the scratch server died")
+		assert.Empty(t, report.Outcome, "an update that lost its server is no failed update")
+	})
+}
