@@ -68,6 +68,10 @@ bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollb
 bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
 	$(WITH) packages docker base -- hack/test.sh bench-build
 
+.PHONY: bench-rehearsal
+bench-rehearsal: build ## What the trace of a rehearsal costs the update (at most 1.15 times)
+	$(WITH) packages docker base -- hack/test.sh bench-rehearsal
+
 ##@ Build and check
 
 .PHONY: build

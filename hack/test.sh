@@ -8,6 +8,7 @@
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
+#   hack/test.sh bench-rehearsal   what the trace of a rehearsal costs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
@@ -99,8 +100,11 @@ bench-build)
 	manifests
 	section "benchmarks of building" odoo -v -run '^$' -bench '^Benchmark(Build|Manifests)$' -benchtime 1x ./test/bench
 	;;
+bench-rehearsal)
+	section "the cost of a rehearsal's trace" odoo -v -run '^$' -bench '^BenchmarkTrace$' -benchtime 1x ./test/rehearsal
+	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build|bench-rehearsal" >&2
 	exit 2
 	;;
 esac

@@ -48,9 +48,10 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			Environment string `json:"environment" maxLength:"100"`
 			Tenant      string `json:"tenant,omitempty" maxLength:"100" doc:"Needed where the environment has more than one"`
 			Checkpoint  string `json:"checkpoint,omitempty" maxLength:"200" doc:"ID; default: the newest"`
+			Untraced    bool   `json:"untraced,omitempty" doc:"Watch nothing: no timeline, no locks"`
 		}
 	}) (*body[Rehearsal], error) {
-		id, err := b.Rehearsals.Ask(ctx, rehearsal.Request{Environment: in.Body.Environment, Tenant: in.Body.Tenant, Release: in.Body.Release, Checkpoint: in.Body.Checkpoint, By: "operator"})
+		id, err := b.Rehearsals.Ask(ctx, rehearsal.Request{Environment: in.Body.Environment, Tenant: in.Body.Tenant, Release: in.Body.Release, Checkpoint: in.Body.Checkpoint, Untraced: in.Body.Untraced, By: "operator"})
 		if errors.Is(err, rehearsal.ErrRequest) {
 			return nil, huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), rehearsal.ErrRequest.Error()+": "))
 		}

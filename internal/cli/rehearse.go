@@ -22,7 +22,7 @@ import (
 
 func (a *app) rehearse() *cobra.Command {
 	var environment, tenant, checkpoint, page string
-	var detach bool
+	var detach, untraced bool
 	cmd := &cobra.Command{
 		Use:   "rehearse RELEASE --env ENVIRONMENT",
 		Short: "Try a release's update on a copy of the data, and prove the way back",
@@ -36,7 +36,7 @@ Exit code 0: the class is proven; 1: the update fails, or the rehearsal could no
 			if environment == "" {
 				return usagef("which environment? Name it with --env")
 			}
-			in := map[string]any{"release": args[0], "environment": environment, "tenant": tenant, "checkpoint": checkpoint}
+			in := map[string]any{"release": args[0], "environment": environment, "tenant": tenant, "checkpoint": checkpoint, "untraced": untraced}
 			var asked api.Rehearsal
 			if err := a.call(cmd.Context(), "POST", "/api/v1/rehearsals", in, &asked); err != nil {
 				return err
@@ -53,6 +53,7 @@ Exit code 0: the class is proven; 1: the update fails, or the rehearsal could no
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant; needed where the environment has more than one")
 	cmd.Flags().StringVar(&checkpoint, "checkpoint", "", "checkpoint to rehearse on; default: the newest")
 	cmd.Flags().StringVar(&page, "html", "", "write the report as one self-contained page to this file")
+	cmd.Flags().BoolVar(&untraced, "untraced", false, "watch nothing: no timeline, no locks; to see what the trace costs")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
 	return cmd
 }

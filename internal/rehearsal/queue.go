@@ -25,12 +25,14 @@ type Request struct {
 	Tenant      string // empty: the only one of the environment
 	Release     string // digest, the beginning of one, or name
 	Checkpoint  string // id; empty: the tenant's newest
+	Untraced    bool   // as in Subject
 	By          string
 }
 
 // Options are what is kept of a Request beside its subject.
 type options struct {
 	Checkpoint string `json:"checkpoint,omitempty"`
+	Untraced   bool   `json:"untraced,omitempty"`
 }
 
 // Queue runs the rehearsals that are asked for, one after the other: two at a time would measure each other.
@@ -65,7 +67,7 @@ func (q *Queue) Ask(ctx context.Context, request Request) (string, error) {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
 	id := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:10]
-	kept, err := json.Marshal(options{Checkpoint: request.Checkpoint})
+	kept, err := json.Marshal(options{Checkpoint: request.Checkpoint, Untraced: request.Untraced})
 	if err != nil {
 		return "", err
 	}
@@ -224,7 +226,7 @@ func (q *Queue) rehearse(ctx context.Context, asked store.Rehearsal) (*Report, e
 	if err := json.Unmarshal(asked.Options, &o); err != nil {
 		return nil, err
 	}
-	subject.ID, subject.Checkpoint.ID = asked.ID, o.Checkpoint
+	subject.ID, subject.Checkpoint.ID, subject.Untraced = asked.ID, o.Checkpoint, o.Untraced
 	if subject.Old.Digest != asked.OldRelease {
 		return nil, fmt.Errorf("%s has served another release since this was asked for: ask again", subject.Tenant.Name)
 	}

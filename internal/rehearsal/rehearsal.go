@@ -74,6 +74,7 @@ type Subject struct {
 	Checkpoint  checkpoint.Ref  // of the tenant; ID empty: the newest
 	ServerURL   string          // of the tenant's server, whose version and settings count; the password in it is never shown
 	Limits      Limits
+	Untraced    bool        // nothing is watched: no timeline, no locks; it shows what the trace costs
 	Calibration Calibration // from the tenant's promotions so far
 }
 

@@ -167,6 +167,9 @@ func (r *run) restore(ctx context.Context) error {
 	r.report.Restore = Restore{Seconds: restored.Duration.Seconds(), Tables: restored.Tables, Rows: restored.Rows, Bytes: bytes,
 		Files: restored.FilesAdded + restored.FilesKept, MissingFiles: restored.Missing, Warnings: restored.Warnings, Server: r.scratch.cluster.Version}
 	r.report.RecoverySeconds = restored.Duration.Seconds()
+	if r.subject.Untraced {
+		return nil
+	}
 	return r.scratch.prepareTrace(ctx)
 }
 
@@ -216,20 +219,21 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 	if info, err := os.Stat(r.scratch.logFile()); err == nil {
 		offset = info.Size()
 	}
-	traced, err := r.scratch.watch(ctx, db)
+	from, err := r.scratch.wal(ctx)
 	if err != nil {
 		return err
 	}
-	from, err := r.scratch.wal(ctx)
-	if err != nil {
-		traced.end()
-		return err
+	traced := &trace{stop: func() {}, done: closed}
+	if !r.subject.Untraced {
+		if traced, err = r.scratch.watch(ctx, db); err != nil {
+			return err
+		}
 	}
 	began := time.Now()
 	state, err := r.job(ctx, "update-"+map[bool]string{true: "one", false: "plain"}[transaction], r.subject.Release, bridge.UpdateCommand(r.subject.Release.Base.AddonsPaths),
 		bridge.Job{Protocol: bridge.Protocol, Promotion: "rehearsal-" + r.subject.ID, Release: r.subject.Release.Digest, Database: db,
 			Update: r.report.Plan.Update, Install: r.report.Plan.Install, Transaction: transaction, Checksums: r.plan.Checksums, Flows: []string{},
-			Deadline: r.deadline(), Trace: true})
+			Deadline: r.deadline(), Trace: !r.subject.Untraced})
 	traced.end()
 	if err != nil {
 		return err
@@ -261,11 +265,13 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 	if to, err := r.scratch.wal(ctx); err == nil {
 		u.WALBytes = to - from
 	}
-	lines, err := readTimeline(r.scratch.logFile(), offset, db)
-	if err != nil {
-		return fmt.Errorf("read the trace: %w", err)
+	if !r.subject.Untraced {
+		lines, err := readTimeline(r.scratch.logFile(), offset, db)
+		if err != nil {
+			return fmt.Errorf("read the trace: %w", err)
+		}
+		r.report.Timeline = traced.timeline(lines)
 	}
-	r.report.Timeline = traced.timeline(lines)
 	switch {
 	case state.ExitCode == bridge.ExitCommitted:
 	case state.ExitCode == bridge.ExitOwnCommit && transaction:

@@ -82,6 +82,9 @@ func (s *scratch) watch(ctx context.Context, db string) (*trace, error) {
 	return t, nil
 }
 
+// closed is the end of a watch that never was.
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
 func (t *trace) end() {
 	t.stop()
 	<-t.done
