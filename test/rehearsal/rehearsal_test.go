@@ -54,8 +54,10 @@ func TestRehearsal(t *testing.T) {
 			require.NoError(t, s.Ask(ctx, nil, "build", "--source", filepath.Join(s.Folder, "source"), "--name", c.name, "--commit", c.name))
 			before := digest(t, s)
 			began := time.Now()
+			quiet := traffic(t, s, c)
 			var r api.Rehearsal
 			err := s.Ask(ctx, &r, "rehearse", c.name, "--env", "production", "--html", filepath.Join(s.Folder, c.name+".html"))
+			rate := quiet()
 			var refused *waybill.Refused
 			if errors.As(err, &refused) { // exit code 1, and what was found all the same
 				require.NoError(t, json.Unmarshal([]byte(refused.Output), &r), refused.Error())
@@ -66,6 +68,9 @@ func TestRehearsal(t *testing.T) {
 			require.NotNil(t, r.Report, r.Progress)
 			t.Logf("%s in %.0f s: %s; pause %s, %.1f s; recovery %.1f s", c.name, time.Since(began).Seconds(), r.Progress, r.Report.Pause, r.Report.PredictedSeconds, r.Report.RecoverySeconds)
 			check(t, c, r.Report)
+			if rate > 0 {
+				blocked(t, c, r.Report, rate)
+			}
 			assert.Equal(t, before, digest(t, s), "production was touched")
 			if page, err := os.ReadFile(filepath.Join(s.Folder, c.name+".html")); c.expect["class"] != rehearsal.Fails && assert.NoError(t, err) {
 				assert.Contains(t, string(page), "</html>")
@@ -73,8 +78,15 @@ func TestRehearsal(t *testing.T) {
 			nothingLeft(t, s)
 		})
 	}
-	t.Run("killed", func(t *testing.T) { killed(t, s) })
-	t.Run("promotion", func(t *testing.T) { promotion(t, s) })
+	for _, around := range []struct {
+		name string
+		core bool
+		do   func(*testing.T, *stage.Stage)
+	}{{"killed", true, killed}, {"promotion", true, promotion}, {"calibration", false, calibration}} { // in this order: each promotes onto what was before
+		if slices.Contains(wanted, "all") || slices.Contains(wanted, around.name) || around.core && slices.Contains(wanted, "core") {
+			t.Run(around.name, func(t *testing.T) { around.do(t, s) })
+		}
+	}
 }
 
 // check holds a report against what the corpus expects.
@@ -119,7 +131,7 @@ func check(t *testing.T, c change, r *rehearsal.Report) {
 }
 
 // open brings up a server with production on the old release, seeded, and one checkpoint.
-func open(t *testing.T, changes []change) *stage.Stage {
+func open(t testing.TB, changes []change) *stage.Stage {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	options, err := stage.Here(ctx, "rehearsal")
@@ -176,7 +188,7 @@ func open(t *testing.T, changes []change) *stage.Stage {
 }
 
 // freeAddress is a port of this machine's loopback that nobody uses now.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -242,7 +254,7 @@ modules: [%s]
 }
 
 // cached is where keys and checkpoint of an earlier run are: the database takes a minute or two to make.
-func cached(t *testing.T, o stage.Options, changes []change) (dir string, found bool) {
+func cached(t testing.TB, o stage.Options, changes []change) (dir string, found bool) {
 	sum := sha256.New()
 	index, err := os.ReadFile(filepath.Join(strings.TrimPrefix(o.Base, "oci:"), "index.json"))
 	require.NoError(t, err)
