@@ -25,18 +25,22 @@ const (
 
 // reading is what some layers tell, and what they hide of the layers below them.
 type reading struct {
-	facts facts
+	Facts facts `json:"facts"`
 
-	gone    map[string]bool // taken away
-	opaque  map[string]bool // folders of which nothing below shows
-	seen    map[string]bool // replaced
-	entries int
-	bytes   int64
+	Gone    map[string]bool `json:"gone"`   // taken away
+	Opaque  map[string]bool `json:"opaque"` // folders of which nothing below shows
+	Seen    map[string]bool `json:"seen"`   // replaced
+	Entries int             `json:"entries"`
+	Bytes   int64           `json:"bytes"` // unpacked
+}
+
+func newReading() *reading {
+	return &reading{Facts: newFacts(), Gone: map[string]bool{}, Opaque: map[string]bool{}, Seen: map[string]bool{}}
 }
 
 // readLayers reads layers from the top down: what is above hides what is below.
 func readLayers(ctx context.Context, layers []v1.Layer) (*reading, error) {
-	r := &reading{facts: newFacts(), gone: map[string]bool{}, opaque: map[string]bool{}, seen: map[string]bool{}}
+	r := newReading()
 	for _, layer := range slices.Backward(layers) {
 		if err := r.layer(ctx, layer); err != nil {
 			digest, _ := layer.Digest()
@@ -52,7 +56,7 @@ func (r *reading) layer(ctx context.Context, layer v1.Layer) error {
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	bounded := &bounded{ctx: ctx, r: content, left: maxUnpacked - r.bytes}
+	bounded := &bounded{ctx: ctx, r: content, left: maxUnpacked - r.Bytes}
 	if err := r.archive(tar.NewReader(bounded)); err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (r *reading) layer(ctx context.Context, layer v1.Layer) error {
 	if _, err := io.Copy(io.Discard, bounded); err != nil {
 		return err
 	}
-	r.bytes = maxUnpacked - bounded.left
+	r.Bytes = maxUnpacked - bounded.left
 	return nil
 }
 
@@ -84,7 +88,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 func (r *reading) archive(t *tar.Reader) error {
 	// What a layer takes away, it takes from the layers below, not from itself.
-	own := reading{gone: map[string]bool{}, opaque: map[string]bool{}, seen: map[string]bool{}}
+	own := newReading()
 	for {
 		header, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -93,64 +97,73 @@ func (r *reading) archive(t *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		if r.entries++; r.entries > maxEntries {
+		if r.Entries++; r.Entries > maxEntries {
 			return fmt.Errorf("more than %d files", maxEntries)
 		}
 		name := path.Clean("/" + header.Name)[1:]
 		dir, base := path.Split(name)
 		dir = strings.TrimSuffix(dir, "/")
 		if base == ".wh..wh..opq" {
-			own.opaque[dir] = true
+			own.Opaque[dir] = true
 			continue
 		}
 		if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
-			own.gone[path.Join(dir, hidden)] = true
+			own.Gone[path.Join(dir, hidden)] = true
 			continue
 		}
 		take := taker(name)
 		if take == nil || header.Typeflag == tar.TypeDir || r.hides(name) {
 			continue
 		}
-		own.seen[name] = true
+		own.Seen[name] = true
 		if header.Typeflag != tar.TypeReg {
 			continue
 		}
-		if err := take(&r.facts, name, t); err != nil {
+		if err := take(&r.Facts, name, t); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	maps.Copy(r.gone, own.gone)
-	maps.Copy(r.opaque, own.opaque)
-	maps.Copy(r.seen, own.seen)
+	maps.Copy(r.Gone, own.Gone)
+	maps.Copy(r.Opaque, own.Opaque)
+	maps.Copy(r.Seen, own.Seen)
 	return nil
 }
 
 // hides says whether a file of the layers below does not show.
 func (r *reading) hides(name string) bool {
-	if r.seen[name] || r.gone[name] {
+	if r.Seen[name] || r.Gone[name] {
 		return true
 	}
-	if len(r.gone) == 0 && len(r.opaque) == 0 {
+	if len(r.Gone) == 0 && len(r.Opaque) == 0 {
 		return false
 	}
 	for dir := path.Dir(name); ; dir = path.Dir(dir) {
 		if dir == "." {
-			return r.opaque[""]
+			return r.Opaque[""]
 		}
-		if r.gone[dir] || r.opaque[dir] {
+		if r.Gone[dir] || r.Opaque[dir] {
 			return true
 		}
 	}
 }
 
-// over lays a reading over the facts of what is below it.
-func (r *reading) over(below facts) facts {
-	lay(r, r.facts.Packages, below.Packages)
-	lay(r, r.facts.Owned, below.Owned)
-	lay(r, r.facts.Distributions, below.Distributions)
-	lay(r, r.facts.Licenses, below.Licenses)
-	lay(r, r.facts.Distros, below.Distros)
-	return r.facts
+// over adds what is below a reading to it, where that shows.
+func (r *reading) over(below *reading) error {
+	if r.Bytes += below.Bytes; r.Bytes > maxUnpacked {
+		return fmt.Errorf("the image unpacks to more than %d GB", maxUnpacked>>30)
+	}
+	if r.Entries += below.Entries; r.Entries > maxEntries {
+		return fmt.Errorf("more than %d files", maxEntries)
+	}
+	lay(r, r.Facts.Packages, below.Facts.Packages)
+	lay(r, r.Facts.Owned, below.Facts.Owned)
+	lay(r, r.Facts.Distributions, below.Facts.Distributions)
+	lay(r, r.Facts.Licenses, below.Facts.Licenses)
+	lay(r, r.Facts.Distros, below.Facts.Distros)
+	maps.Copy(r.Gone, below.Gone)
+	maps.Copy(r.Opaque, below.Opaque)
+	maps.Copy(r.Seen, below.Seen)
+	return nil
 }
 
 func lay[V any](r *reading, above, below map[string]V) {

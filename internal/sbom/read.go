@@ -9,22 +9,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/waybill-dev/waybill/internal/build"
 )
 
 // factsVersion is part of the cache's key; it changes when a reading would find something else.
-const factsVersion = 1
+const factsVersion = 2
 
 // lockRetry is how often a lock that another process holds is asked for again.
 const lockRetry = 200 * time.Millisecond
 
 // Read reads what a release is made of from its image: "acme@sha256:…" or "acme:r2" in Waybill's
 // registry, or a reference that names a host. The base's part is read once (about 20 s for 1.7 GB)
-// and remembered by digest under cache, which "" sets to build.CacheDir.
+// and remembered by digest under cache, which "" sets to build.CacheDir; so is each layer above it.
 func Read(ctx context.Context, ref string, registry build.Registry, cache string) (*Inventory, error) {
 	opened, err := build.OpenRelease(ctx, ref, registry)
 	if err != nil {
@@ -42,57 +44,79 @@ func read(ctx context.Context, opened build.Opened, cache string) (*Inventory, e
 	if err != nil {
 		return nil, err
 	}
-	above, err := readLayers(ctx, layers[opened.BaseLayers:])
+	cache, err = build.CacheDir(cache)
 	if err != nil {
 		return nil, err
 	}
-	below, err := cached(ctx, opened.Release.Base.Digest, cache, func() (facts, error) {
+	whole := newReading()
+	for _, layer := range slices.Backward(layers[opened.BaseLayers:]) {
+		digest, err := layer.Digest()
+		if err != nil {
+			return nil, err
+		}
+		one, err := cached(ctx, digest.String(), filepath.Join(cache, "layer-sbom"), func() (*reading, error) {
+			return readLayers(ctx, []v1.Layer{layer})
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := whole.over(one); err != nil {
+			return nil, err
+		}
+	}
+	below, err := cached(ctx, opened.Release.Base.Digest, filepath.Join(cache, "base-sbom"), func() (*reading, error) {
 		r, err := readLayers(ctx, layers[:opened.BaseLayers])
-		return r.facts, err
+		if err == nil {
+			r.Gone, r.Opaque, r.Seen = nil, nil, nil // there is nothing below
+		}
+		return r, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return assemble(opened.Release, above.over(below)), nil
+	if err := whole.over(below); err != nil {
+		return nil, err
+	}
+	return assemble(opened.Release, whole.Facts), nil
 }
 
-// cached gives the facts of a base, from the cache where they are there.
-func cached(ctx context.Context, digest, cache string, read func() (facts, error)) (facts, error) {
-	cache, err := build.CacheDir(cache)
-	if err != nil {
-		return facts{}, err
-	}
+// cached gives the reading of what has a digest, from the folder where it is there.
+func cached(ctx context.Context, digest, folder string, read func() (*reading, error)) (*reading, error) {
 	key := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s", factsVersion, digest))
-	file := filepath.Join(cache, "base-sbom", hex.EncodeToString(key[:12])+".json")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return facts{}, err
+	file := filepath.Join(folder, hex.EncodeToString(key[:12])+".json")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
 	}
-	if f, ok := load(file); ok {
-		return f, nil
+	if r, ok := load(file); ok {
+		return r, nil
 	}
-	lock := flock.New(file + ".lock")
+	lock := flock.New(filepath.Join(folder, "lock")) // one for all: what takes long is the base, and that is one
 	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
-		return facts{}, fmt.Errorf("waiting for another run that reads the same base: %w", err)
+		return nil, fmt.Errorf("waiting for another run that reads an image: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }()
-	if f, ok := load(file); ok {
-		return f, nil
+	if r, ok := load(file); ok {
+		return r, nil
 	}
-	f, err := read()
+	r, err := read()
 	if err != nil {
-		return facts{}, err
+		return nil, err
 	}
-	content, err := json.Marshal(f)
+	content, err := json.Marshal(r)
 	if err != nil {
-		return facts{}, err
+		return nil, err
 	}
-	return f, replace(file, content)
+	return r, replace(file, content)
 }
 
 // load takes an unreadable cache for none.
-func load(file string) (f facts, ok bool) {
+func load(file string) (*reading, bool) {
 	content, err := os.ReadFile(file)
-	return f, err == nil && json.Unmarshal(content, &f) == nil && f.Packages != nil
+	if err != nil {
+		return nil, false
+	}
+	r := newReading()
+	return r, json.Unmarshal(content, r) == nil && r.Facts.Packages != nil
 }
 
 // replace writes a file so that nobody ever sees half of it.
