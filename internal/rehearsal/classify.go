@@ -184,7 +184,10 @@ func advice(r *Report) []Advice {
 	}
 	if r.WayBack != nil {
 		for _, p := range r.WayBack.Problems {
-			if p.Kind == "view" {
+			switch {
+			case p.Kind == "model" && strings.Contains(p.Error, "no longer listed"): // Odoo leaves the table
+				add(p.Model, "the model is gone while the old release still uses it", "split over two releases: first stop using the model, remove it in the next release")
+			case p.Kind == "view":
 				add(p.Name, "the old release cannot show it: "+p.Error, "keep what the old release's view needs for one release more")
 			}
 		}

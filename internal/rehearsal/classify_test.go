@@ -70,11 +70,13 @@ func TestAdvice(t *testing.T) {
 	}
 	r.Effect.Orphans = []Orphan{{Field: "t.kind", Value: "b", Rows: 7}}
 	r.Timeline.Statements = []Statement{{Tag: "CREATE INDEX", Seconds: 3, Objects: []string{"public.t_i"}, DDL: true}, {Tag: "CREATE INDEX", Seconds: .1, DDL: true, Objects: []string{"public.quick"}}}
+	r.WayBack.Works = false
+	r.WayBack.Problems = []bridge.Problem{{Kind: "model", Model: "acme.dock", Error: "model acme.dock is no longer listed in the database, and its access rights are gone"}}
 	subjects := []string{}
 	for _, a := range advice(r) {
 		subjects = append(subjects, a.Subject)
 	}
-	assert.Equal(t, []string{"acme/migrations/1.1/post-fill.py:3", "t.lane", "t.gate", "t.size", "u", "t.kind", "public.t_i"}, subjects)
+	assert.Equal(t, []string{"acme/migrations/1.1/post-fill.py:3", "t.lane", "t.gate", "t.size", "u", "t.kind", "public.t_i", "acme.dock"}, subjects)
 }
 
 func TestCompareSchemas(t *testing.T) {

@@ -2,7 +2,8 @@
 
 A field whose column is gone makes every read of the model fail; a column that must be filled and
 that this release does not know makes every creation fail; a column of another type gives values
-that the code does not expect.
+that the code does not expect. A model that an update has taken off the database's list of models
+keeps its table, but its access rights are gone with it: nobody but the superuser can use it.
 """
 import psycopg2
 
@@ -20,6 +21,8 @@ def check(cr, registry, _job):
 
     columns = _columns(cr)
     env = odoo.api.Environment(cr, odoo.SUPERUSER_ID, {"active_test": False})
+    cr.execute("SELECT model FROM ir_model")
+    listed = {row[0] for row in cr.fetchall()}
     count, problems = 0, []
     for name in sorted(registry.models):
         model = env[name]
@@ -27,6 +30,8 @@ def check(cr, registry, _job):
             continue
         count += 1
         found = _compare(model, columns.get(model._table))
+        if not found and name not in listed:
+            found = [_problem(model, "model %s is no longer listed in the database, and its access rights are gone" % name)]
         if not found and not model._transient:
             found = _read(cr, env, name)
         problems += found
