@@ -23,7 +23,7 @@ import (
 type Registry struct {
 	Host     string // host:port
 	Plain    bool   // HTTP instead of HTTPS; always so for localhost and 127.0.0.0/8
-	User     string // to write; empty: anonymous
+	User     string // to write; empty: as the docker client is logged in
 	Password string
 
 	// For tests, that need not wait as long as people do.
@@ -70,13 +70,10 @@ func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Opti
 	if r.retry != nil {
 		options = append(options, remote.WithRetryBackoff(*r.retry))
 	}
-	if ref.Context().RegistryStr() != r.Host {
-		return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
-	}
-	if r.User != "" {
+	if r.own(ref) {
 		return append(options, remote.WithAuth(&authn.Basic{Username: r.User, Password: r.Password}))
 	}
-	return options
+	return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
 }
 
 // push uploads what the registry does not have yet. The manifest goes last, so that an interrupted

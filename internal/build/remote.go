@@ -9,14 +9,18 @@ import (
 // in Waybill's registry, or a reference that names a host.
 func (r Registry) Locate(ref string) (name.Reference, authn.Authenticator, error) {
 	parsed, err := r.reference(ref)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, nil, err
-	case parsed.Context().RegistryStr() != r.Host:
-		auth, err := authn.DefaultKeychain.Resolve(parsed.Context())
-		return parsed, auth, err
-	case r.User != "":
+	}
+	if r.own(parsed) {
 		return parsed, &authn.Basic{Username: r.User, Password: r.Password}, nil
 	}
-	return parsed, authn.Anonymous, nil
+	auth, err := authn.DefaultKeychain.Resolve(parsed.Context())
+	return parsed, auth, err
+}
+
+// own says whether a reference lies where the registry's own user and password count. Elsewhere, and
+// where it has none, the docker client's logins do.
+func (r Registry) own(ref name.Reference) bool {
+	return r.User != "" && ref.Context().RegistryStr() == r.Host
 }

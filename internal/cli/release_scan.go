@@ -23,6 +23,8 @@ type scanning struct {
 	estate, registry string
 	databases        []string
 	running, all     bool
+	attach           bool
+	by               signing
 }
 
 // scanned is its answer.
@@ -41,11 +43,14 @@ estate (kind: Vulnerabilities). Nothing is fetched: the databases are folders or
 OSV's all.zip of Debian and of PyPI. It ends with 1 when the estate refuses the release.
 
 With --running the server compares all that runs, now, and names the environments that run
-something vulnerable. It does so by itself when a database was renewed.`,
+something vulnerable. It does so by itself when a database was renewed.
+
+With --attach the result is signed and attached to the image, where the estate may ask for it
+(kind: Trust, require: [vulnerabilities]).`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if s.running {
-				if s.estate != "" || s.registry != "" || len(s.databases) > 0 {
-					return usagef("--running goes by the server's own estate and registry: without --estate, --registry and --databases")
+				if s.estate != "" || s.registry != "" || len(s.databases) > 0 || s.attach {
+					return usagef("--running goes by the server's own estate and registry: without --estate, --registry, --databases and --attach")
 				}
 				return exactly()(cmd, args)
 			}
@@ -54,6 +59,13 @@ something vulnerable. It does so by itself when a database was renewed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if s.running {
 				return a.scanRunning(cmd.Context(), s.all)
+			}
+			if s.attach {
+				if err := s.by.open(cmd.Context(), a); err != nil {
+					return err
+				}
+			} else if s.by.key != "" {
+				return usagef("--key is for what --attach signs")
 			}
 			answer, err := a.scan(cmd.Context(), args[0], s)
 			if err != nil {
@@ -72,11 +84,14 @@ something vulnerable. It does so by itself when a database was renewed.`,
 	cmd.Flags().StringVar(&s.estate, "estate", "", "folder with the declared state; default: the server's")
 	cmd.Flags().StringVar(&s.registry, "registry", "", "host[:port] of another registry than the server's own; the release is then NAME:TAG or NAME@DIGEST")
 	cmd.Flags().BoolVar(&s.running, "running", false, "compare everything that runs")
+	cmd.Flags().BoolVar(&s.attach, "attach", false, "sign the result and attach it to the image")
+	cmd.Flags().StringVar(&s.by.key, "key", "", "key to sign with, as of waybill build; default: the data folder's own")
 	cmd.Flags().BoolVar(&s.all, "all", false, "show also what is below the estate's thresholds")
 	return cmd
 }
 
 func (a *app) scan(ctx context.Context, ref string, s scanning) (scanned, error) {
+	started := time.Now()
 	rules, databases, err := a.vulnerabilityRules(ctx, s)
 	if err != nil {
 		return scanned{}, err
@@ -93,7 +108,11 @@ func (a *app) scan(ctx context.Context, ref string, s scanning) (scanned, error)
 	if err != nil {
 		return scanned{}, err
 	}
-	return scanned{report, vuln.Evaluate(report, rules, time.Now())}, nil
+	found := scanned{report, vuln.Evaluate(report, rules, time.Now())}
+	if s.attach {
+		err = a.attachScan(ctx, ref, images, found, databases, &s.by, started)
+	}
+	return found, err
 }
 
 // vulnerabilityRules are the estate's: of the folder given, or of the server. With databases given and

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,22 @@ The estate refuses this release. What to do:
 	out, _, code = scan("--all", "-o", "json")
 	require.Equal(t, exitDone, code)
 	require.Contains(t, out, `"refused": false`)
+
+	login := t.TempDir() // of docker login, on the machine that scans
+	require.NoError(t, os.WriteFile(filepath.Join(login, "config.json"), fmt.Appendf(nil, `{"auths": {%q: {"username": "waybill", "password": "p"}}}`, images.Host), 0o600))
+	t.Setenv("DOCKER_CONFIG", login)
+	key := filepath.Join(t.TempDir(), "ci.pem")
+	_, err, code = said(t, "key", "new", key)
+	require.Equal(t, exitDone, code, err)
+	for range 2 { // the same result once
+		_, err, code = scan("--attach", "--key", key)
+		require.Equal(t, exitDone, code, err)
+	}
+	out, err, code = said(t, "release", "verify", "shop:r1", "--registry", images.Host, "--key", key+".pub")
+	require.Equal(t, exitFailed, code, err, "a scan says nothing of where the release comes from")
+	require.Equal(t, 1, strings.Count(out, "vulnerabilities ok"), out)
+	_, err, code = scan("--key", key)
+	require.Equal(t, exitUsage, code, err)
 
 	require.NoError(t, os.WriteFile(filepath.Join(database, "x.json"), []byte("{"), 0o644))
 	_, err, code = scan()
