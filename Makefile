@@ -37,7 +37,7 @@ test-unit: ## What needs no root, no Docker and no Odoo (under a minute)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, and the whole kill matrix
+test-all: build ## test, cosign, the whole kill matrix and all rehearsals
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill

@@ -81,6 +81,7 @@ all)
 	section "integration tests on real Odoo" integration
 	section "cosign verifies attestations" cosign
 	section "kill matrix" kill_matrix all
+	section "rehearsals" rehearsals all
 	;;
 cosign)
 	section "cosign verifies attestations" cosign
