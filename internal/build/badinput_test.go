@@ -72,9 +72,6 @@ func TestBadInput(t *testing.T) {
 			good(in)
 			in.options.Addons = []string{"addons/acme_lane"}
 		}, `addons folder "addons/acme_lane" is itself a module`},
-		{"no __init__", func(t *testing.T, in input) {
-			in.repo.write("addons/acme_lane/__manifest__.py", lane)
-		}, `addons/acme_lane has no __init__.py`},
 		{"Git LFS", func(t *testing.T, in input) {
 			good(in)
 			in.repo.write("addons/acme_lane/x.png", "version https://git-lfs.github.com/spec/v1\noid sha256:"+strings.Repeat("0", 64)+"\nsize 5\n")

@@ -249,9 +249,6 @@ func readModule(name, folder string, entries []entry, info odoo.SeriesInfo) (*so
 		}
 		return nil, fmt.Errorf("%s: %w", manifest.path, err)
 	}
-	if m.manifest.Installable && find("__init__.py") == nil {
-		return nil, fmt.Errorf("%s has no __init__.py: without one Odoo cannot load the module", folder)
-	}
 	for i := range entries {
 		if entries[i].mode == "120000" {
 			if err := checkLink(folder, entries[i]); err != nil {
