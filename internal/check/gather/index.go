@@ -72,7 +72,7 @@ func (x *indexer) wanted(name string) bool {
 	}
 	_, inside, ok := x.module(name)
 	if !ok {
-		inside, ok := x.library(name)
+		inside, ok := x.importPath(name)
 		return ok && (strings.Count(inside, "/") <= 1 || base == "METADATA" || base == "PKG-INFO")
 	}
 	top, _, _ := strings.Cut(inside, "/")
@@ -85,8 +85,8 @@ func (x *indexer) wanted(name string) bool {
 	return false
 }
 
-// library returns the path within a folder from which Python imports.
-func (x *indexer) library(name string) (string, bool) {
+// importPath returns the path within a folder from which Python imports.
+func (x *indexer) importPath(name string) (string, bool) {
 	rest, ok := strings.CutPrefix(name, "usr/")
 	if !ok {
 		return "", false
@@ -132,7 +132,7 @@ func (x *indexer) take(name string, h *tar.Header, r io.Reader) error {
 		}
 	}
 	folder, within, ofModule := x.module(name)
-	if inside, ok := x.library(name); ok && !ofModule {
+	if inside, ok := x.importPath(name); ok && !ofModule {
 		x.importable(inside, h)
 		if distribution(inside, h) {
 			if err := read(); err != nil {
