@@ -151,7 +151,9 @@ func (q *Queue) subject(ctx context.Context, environment, tenant, ref string) (S
 
 // Run takes up what is asked for, until ctx is done. First it removes what a killed server left.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.store.EndRehearsals(ctx, "the server was stopped meanwhile; ask again"); err != nil {
+	if err := q.store.EndRehearsals(ctx, "the server was stopped meanwhile; ask again"); ctx.Err() != nil {
+		return nil // stopped already
+	} else if err != nil {
 		return err
 	}
 	if err := q.rehearser.Sweep(ctx); err != nil && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -61,7 +62,8 @@ func (s *server) watchVulnerabilities(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := s.rescan(ctx, false); err != nil && ctx.Err() == nil {
+		// Databases that are being renewed are looked at when that is done.
+		if err := s.rescan(ctx, false); err != nil && !errors.Is(err, vuln.ErrChanged) && ctx.Err() == nil {
 			another, err2 := s.store.FailVulnerabilityScan(ctx, err.Error())
 			if another || err2 != nil {
 				s.log.Error("compare the running releases with known vulnerabilities", "error", err)

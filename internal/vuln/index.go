@@ -1,6 +1,7 @@
 package vuln
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,10 +50,13 @@ type Database struct {
 	db    *bolt.DB
 }
 
+// ErrChanged says that databases are being renewed at this moment.
+var ErrChanged = errors.New("the vulnerability databases changed while they were read: they are being renewed; try again when that is done")
+
 // Open makes the databases ready: folders or zip files with advisories in OSV's format. An index of
 // their present state is made once (about 20 s for 60,000 advisories) and kept under cache, which ""
 // sets to build.CacheDir. An error about the databases themselves is ErrDatabase; that they changed
-// meanwhile is another one.
+// meanwhile is ErrChanged.
 func Open(ctx context.Context, databases []string, cache string) (*Database, error) {
 	cache, err := build.CacheDir(cache)
 	if err != nil {
@@ -78,12 +82,15 @@ func Open(ctx context.Context, databases []string, cache string) (*Database, err
 	if d, err := open(file); err == nil {
 		return d, nil
 	}
-	if err := makeIndex(ctx, list, file); err != nil {
-		return nil, err
+	err = makeIndex(ctx, list, file)
+	now, changed := Fingerprint(ctx, databases)
+	if changed == nil && now != fingerprint(list) {
+		changed = ErrChanged // what was wrong with them is of no interest any more
+		err = nil
 	}
-	if now, err := Fingerprint(ctx, databases); err != nil || now != fingerprint(list) {
+	if err := cmp.Or(err, changed); err != nil {
 		_ = os.Remove(file)
-		return nil, errors.Join(errors.New("the vulnerability databases changed while they were read: they are being renewed; try again when that is done"), err)
+		return nil, err
 	}
 	forget(dir, file)
 	return open(file)

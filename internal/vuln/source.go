@@ -68,6 +68,9 @@ func sources(ctx context.Context, paths []string) ([]source, error) {
 				return nil
 			}
 			info, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // taken away since the folder was read
+			}
 			if err != nil {
 				return err
 			}
