@@ -27,13 +27,13 @@ demo: build ## The main job on a real Odoo: five releases, production working al
 	$(WITH) packages docker base -- hack/demo.sh
 
 .PHONY: test
-test: build ## Everything that guards a change, on real parts; sets up what it needs (under 35 minutes)
+test: build ## Everything that guards a change, on real parts; sets up what it needs (35 to 50 minutes on two cores)
 	$(WITH) packages docker base -- hack/test.sh core
 
 ##@ Further tests
 
 .PHONY: test-unit
-test-unit: ## What needs no root, no Docker and no Odoo (under a minute)
+test-unit: ## What needs no root, no Docker and no Odoo (about a minute)
 	go test ./...
 
 .PHONY: test-all
