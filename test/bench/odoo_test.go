@@ -135,7 +135,11 @@ func BenchmarkRouter(b *testing.B) {
 			}
 			name := strings.TrimPrefix(strings.SplitN(fields[0], "-", 2)[0], "BenchmarkAdded/")
 			for _, quantile := range []string{"p50", "p99"} {
-				report(b, quantile+" of a request, "+name, "ms", metric["router-"+quantile+"-ms"], metric["direct-"+quantile+"-ms"], "the pool without a router")
+				direct, added := metric["direct-"+quantile+"-ms"], metric["added-"+quantile+"-ms"]
+				if direct <= 0 || added == 0 {
+					b.Fatalf("the router's benchmark says nothing of %s: %s", quantile, scanner.Text())
+				}
+				report(b, quantile+" of a request, "+name, "ms", direct+added, direct, "the pool without a router")
 			}
 			seen++
 		}
