@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/examples/acme/client"
@@ -28,7 +29,9 @@ type visit struct {
 type watcher struct {
 	browser *client.Browser
 	quit    chan struct{}
+	hurried chan struct{} // tells look that the pace has changed
 	ended   sync.WaitGroup
+	pace    atomic.Int64 // time.Duration between two visits
 
 	mu     sync.Mutex
 	visits []visit
@@ -43,7 +46,8 @@ func watch(ctx context.Context, site client.Site, login, password string, delive
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{browser: browser, quit: make(chan struct{})}
+	w := &watcher{browser: browser, quit: make(chan struct{}), hurried: make(chan struct{}, 1)}
+	w.pace.Store(int64(atRest))
 	if err := browser.Login(ctx, login, password); err != nil {
 		browser.Close()
 		return nil, err
@@ -69,7 +73,24 @@ func watch(ctx context.Context, site client.Site, login, password string, delive
 	return w, nil
 }
 
-// look visits the form every few seconds: once within the running page, once by loading it anew.
+// Between two visits. A page load costs a browser and Odoo a second of a processor, which on two cores is
+// felt by everybody else, so the person only hurries while there is something to see.
+const (
+	atRest  = 12 * time.Second
+	hurried = time.Second
+)
+
+// hurry has visits follow each other quickly, until the returned function is called.
+func (w *watcher) hurry() (rest func()) {
+	w.pace.Store(int64(hurried))
+	select {
+	case w.hurried <- struct{}{}:
+	default:
+	}
+	return func() { w.pace.Store(int64(atRest)) }
+}
+
+// look visits the form again and again: once within the running page, twice by loading it anew.
 func (w *watcher) look(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -79,6 +100,7 @@ func (w *watcher) look(ctx context.Context) {
 			return
 		case <-ctx.Done():
 			return
+		case <-w.hurried:
 		case <-next.C:
 		}
 		v := visit{at: time.Now(), how: "reloaded"}
@@ -100,7 +122,7 @@ func (w *watcher) look(ctx context.Context) {
 		w.mu.Lock()
 		w.visits = append(w.visits, v)
 		w.mu.Unlock()
-		next.Reset(time.Second)
+		next.Reset(time.Duration(w.pace.Load()))
 	}
 }
 
