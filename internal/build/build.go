@@ -102,18 +102,27 @@ func makeImage(ctx context.Context, o Options) (*made, error) {
 	if !o.afresh {
 		known = newRecall(cache)
 	}
+	// The base is opened while the source is read. Its layers are read within the same context later.
+	within, cancel := context.WithCancel(ctx)
+	opened := make(chan openedBase, 1)
+	go func() { opened <- o.openBase(within, cache) }()
 	src, err := readSource(ctx, o, info, known)
 	if err != nil {
+		cancel()
+		<-opened
 		return nil, err
 	}
 	work, remove, err := workFolder()
 	if err != nil {
+		cancel()
+		<-opened
 		src.close()
 		return nil, err
 	}
 	// A layer may be written as late as when it is pushed, and then reads from the source.
-	end := func() { src.close(); remove() }
-	m, err := makeFrom(ctx, o, info, src, cache, &layerMaker{work: work, recall: known})
+	end := func() { src.close(); remove(); cancel() }
+	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
+	m, err := makeFrom(ctx, o, info, src, <-opened, &layerMaker{work: work, recall: known})
 	if err != nil {
 		end()
 		return nil, err
@@ -122,17 +131,29 @@ func makeImage(ctx context.Context, o Options) (*made, error) {
 	return m, nil
 }
 
-// makeFrom makes the image of a source that has been read.
-func makeFrom(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, cache string, maker *layerMaker) (*made, error) {
-	o.say("%d modules at commit %s", len(src.modules), src.commit[:12])
-	base, err := openBase(ctx, o.Base, o.BaseDir, cache, o.Registry)
-	if err != nil {
-		return nil, err
+// openedBase is a base that has been looked at.
+type openedBase struct {
+	image v1.Image
+	scan  BaseScan
+	err   error
+}
+
+func (o Options) openBase(ctx context.Context, cache string) (b openedBase) {
+	if b.image, b.err = openBase(ctx, o.Base, o.BaseDir, cache, o.Registry); b.err != nil {
+		return b
 	}
-	scan, err := ScanBase(ctx, base, cache)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Base, err)
+	if b.scan, b.err = ScanBase(ctx, b.image, cache); b.err != nil {
+		b.err = fmt.Errorf("%s: %w", o.Base, b.err)
 	}
+	return b
+}
+
+// makeFrom makes the image of a source that has been read on a base that has been opened.
+func makeFrom(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base openedBase, maker *layerMaker) (*made, error) {
+	if base.err != nil {
+		return nil, base.err
+	}
+	scan := base.scan
 	if scan.Series != o.Series {
 		return nil, fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, scan.Series, o.Series)
 	}
@@ -143,7 +164,7 @@ func makeFrom(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 	if err != nil {
 		return nil, err
 	}
-	return layUp(ctx, maker, src, base, rel)
+	return layUp(ctx, maker, src, base.image, rel)
 }
 
 // layUp makes the layers and puts them on the base.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/keys"
@@ -50,20 +52,28 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 		if err != nil {
 			return nil, err
 		}
-		materials, err := billOfMaterials(ctx, o, built)
-		if err != nil {
+		list := make([]attest.Attached, len(s.claims)+2)
+		group, within := errgroup.WithContext(ctx)
+		for i, claim := range s.claims {
+			group.Go(func() (err error) {
+				list[i], err = image.Attest(within, claim, s.signer)
+				return err
+			})
+		}
+		group.Go(func() error {
+			materials, err := billOfMaterials(within, o, built)
+			if err == nil {
+				list[len(s.claims)], err = image.Attest(within, materials, s.signer)
+			}
+			return err
+		})
+		if err := group.Wait(); err != nil {
 			return nil, err
 		}
+		// The provenance last: where it is, all is.
 		provenance := attest.Build{Release: built, Addons: o.Addons, Builder: s.builder, Version: version, Started: started, Finished: time.Now()}.Claim()
-		var list []attest.Attached
-		for _, claim := range append(s.claims, materials, provenance) { // the provenance last: where it is, all is
-			attached, err := image.Attest(ctx, claim, s.signer)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, attached)
-		}
-		return list, nil
+		list[len(list)-1], err = image.Attest(ctx, provenance, s.signer)
+		return list, err
 	}()
 	if err != nil {
 		return nil, fmt.Errorf("the image is in the registry as %s@%s, but it is not signed, so nothing will admit it: %w. Run the same build again: it does only what is missing", built.Repository, built.Digest, err)

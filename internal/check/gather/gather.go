@@ -67,37 +67,57 @@ func gather(ctx context.Context, t tree, o Options) (*check.Input, error) {
 	if in.Now.IsZero() {
 		in.Now = time.Now()
 	}
+	// The base and the modules are read side by side; a module that cannot be read ends the other, which
+	// may take a minute the first time.
+	within, end := context.WithCancel(ctx)
+	defer end()
+	opened := make(chan opening, 1)
+	go func() { opened <- o.base(within) }()
 	r := &reader{series: info, running: o.Running}
-	if in.Modules, err = r.modules(ctx, t); err != nil {
+	in.Modules, err = r.modules(ctx, t)
+	if err != nil {
+		end()
+		<-opened
 		return nil, err
 	}
 	in.Unread = r.unread
-	base, err := o.base(ctx, in)
-	if err != nil || base == nil {
-		return in, err
+	base := <-opened
+	if base.without != "" {
+		in.Unread = append(in.Unread, check.NotChecked{Why: base.without})
+	}
+	if base.err != nil || base.base == nil {
+		return in, base.err
 	}
 	in.Base = base.index
 	return in, base.parse(ctx, in)
 }
 
-// base opens and indexes the base; nil where there is none, which the Input then says.
-func (o Options) base(ctx context.Context, in *check.Input) (*base, error) {
+// opening is what came of opening a base.
+type opening struct {
+	*base          // nil where there is none
+	without string // why it is left out, where it may be
+	err     error
+}
+
+// base opens and indexes the base.
+func (o Options) base(ctx context.Context) opening {
 	if o.Base == "" {
-		return nil, nil
+		return opening{}
 	}
 	img, err := build.OpenBase(ctx, o.Base, o.BaseDir, o.Cache, o.Registry)
 	var found *base
 	if err == nil {
 		found, err = o.open(ctx, img)
 	}
-	if err == nil && found.series != o.Series {
-		return nil, fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, found.series, o.Series)
+	switch {
+	case err != nil && o.BaseOptional && ctx.Err() == nil:
+		return opening{without: "the base image was not looked at: " + err.Error()}
+	case err != nil:
+		return opening{err: err}
+	case found.series != o.Series:
+		return opening{err: fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, found.series, o.Series)}
 	}
-	if err != nil && o.BaseOptional && ctx.Err() == nil {
-		in.Unread = append(in.Unread, check.NotChecked{Why: "the base image was not looked at: " + err.Error()})
-		return nil, nil
-	}
-	return found, err
+	return opening{base: found}
 }
 
 // Base indexes a base image by itself: what a check would know of it.
