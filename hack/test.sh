@@ -8,7 +8,7 @@
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
-#   hack/test.sh bench-rehearsal   what the trace of a rehearsal costs
+#   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
@@ -25,9 +25,8 @@ section() {
 	echo "== $title: ok, $((SECONDS - start)) s"
 }
 
-# One package at a time: they share one Docker Engine and two cores. -count=1: real parts change
-# without Go noticing.
-odoo() { go test -tags odoo,docker -count=1 -p 1 -timeout 60m "$@"; }
+# -count=1: real parts change without Go noticing.
+odoo() { go test -tags odoo,docker -count=1 -p "${WAYBILL_TEST_PACKAGES:-1}" -timeout 60m "$@"; }
 
 # The base image in the engine, for tests that start containers of it, and the manifests of its modules.
 prepare() {
@@ -55,7 +54,8 @@ tagged() { grep -lE '^//go:build .*(odoo|docker)' -r --include='*_test.go' examp
 integration() {
 	local packages
 	mapfile -t packages < <(tagged)
-	odoo "${packages[@]}"
+	# Two at a time: a test on Odoo mostly waits for one process that starts.
+	WAYBILL_TEST_PACKAGES=2 odoo "${packages[@]}"
 }
 # Builds cosign the first time, which takes minutes.
 cosign() {
@@ -102,7 +102,7 @@ bench-build)
 	section "benchmarks of building" odoo -v -run '^$' -bench '^Benchmark(Build|Manifests)$' -benchtime 1x ./test/bench
 	;;
 bench-rehearsal)
-	section "the cost of a rehearsal's trace" odoo -v -run '^$' -bench '^BenchmarkTrace$' -benchtime 1x ./test/rehearsal
+	section "benchmarks of rehearsals" odoo -v -run '^$' -bench "^BenchmarkRehearsal\$/^(${WAYBILL_BENCH:-trace|blocked|memory})\$" -benchtime 1x ./test/rehearsal
 	;;
 *)
 	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build|bench-rehearsal" >&2
