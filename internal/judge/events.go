@@ -70,6 +70,7 @@ func (t *eventsTest) take(o *Observation) error {
 }
 
 func (t *eventsTest) worse() float64 { return t.best }
+func (t *eventsTest) still() float64 { return t.split.above() }
 
 func (t *eventsTest) judge(alpha float64) (Outcome, Evidence) {
 	lower, upper := t.split.bounds(alpha)

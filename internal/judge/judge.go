@@ -53,6 +53,8 @@ type Evidence struct {
 	Unit                 string
 	EValue, Enough       float64 // evidence that it is worse than tolerated, and how much fails it; 0: this kind has an interval only
 	Canary, Stable       Counts  // how much was seen
+	Stale                bool    // it was heard of, and is no more, or by a clock that is ahead
+	Stands               bool    // it failed, and what is seen now says so too; what a warning waits for to end
 	Problem              string  // what is wrong with the observations; empty: nothing
 	Says                 string  // one line for people
 
@@ -183,6 +185,8 @@ func (j *Judge) Verdict(now time.Time) Verdict {
 			outcome = Inconclusive // what it was is known, not what it is
 		}
 		e.Outcome = outcome
+		e.Stale = w.seen[0] && w.seen[1] && j.unfit(w, now)
+		e.Stands = outcome == Fail && (w.Kind == Values || w.still() >= 1/w.alpha)
 		v.Signals = append(v.Signals, e)
 		line := w.Name + ": " + e.Says
 		switch {

@@ -33,8 +33,10 @@ type latencyTest struct {
 
 	all    [2][]int64 // slower than each bound
 	total  [2]int64
-	scores []score // none before learn durations
-	best   float64
+	scores []score   // none before learn durations
+	best   float64   // the highest e-value so far
+	now    float64   // the last one; 0 while the difference seen is tolerated
+	logs   []float64 // of a duration in each bucket; with Signal.Ratio only
 
 	forAlpha, constant float64 // bandConstant, once
 }
@@ -59,7 +61,7 @@ const (
 
 func newLatencyTest(s Signal) *latencyTest {
 	n := len(s.Bounds)
-	t := &latencyTest{rule: s, added: make([]int64, n+1)}
+	t := &latencyTest{rule: s, added: make([]int64, n+1), logs: middles(s)}
 	for p := range t.open {
 		t.open[p], t.all[p] = make([]int64, n+1), make([]int64, n)
 	}
@@ -133,14 +135,11 @@ func (t *latencyTest) choose() {
 		}
 		// At least the deviation of one in a thousand, for scores that have told nothing apart yet.
 		scale := math.Sqrt(1.0/12) / math.Sqrt(max(square-mean*mean, .001))
-		s := score{weight: weight, of: make([]float64, size), factor: make([][len(tilts)]float64, size)}
+		scaled := make([]float64, size)
 		for i, a := range of {
-			s.of[i] = (a - mean) * scale
-			for k, tilt := range tilts {
-				s.factor[i][k] = math.Exp(tilt * s.of[i])
-			}
+			scaled[i] = (a - mean) * scale
 		}
-		t.scores = append(t.scores, s)
+		t.scores = append(t.scores, newScore(weight, scaled))
 	}
 	rank, number := make([]float64, size), make([]float64, size)
 	below := 0.0
@@ -167,6 +166,69 @@ func (t *latencyTest) choose() {
 	}
 }
 
+func newScore(weight float64, of []float64) score {
+	s := score{weight: weight, of: of, factor: make([][len(tilts)]float64, len(of))}
+	for i, a := range of {
+		for k, tilt := range tilts {
+			s.factor[i][k] = math.Exp(tilt * a)
+		}
+	}
+	return s
+}
+
+// middles are the logarithms of the buckets' middles; nil where no ratio is asked for.
+func middles(s Signal) []float64 {
+	if s.Ratio == 0 {
+		return nil
+	}
+	logs := make([]float64, len(s.Bounds)+1)
+	for i, b := range s.Bounds {
+		logs[i] = math.Log(b)
+	}
+	last := len(s.Bounds)
+	step := math.Ln2
+	if last > 1 {
+		step = logs[last-1] - logs[last-2]
+	}
+	logs[last] = logs[last-1] + step
+	for i := last; i > 0; i-- {
+		logs[i] = (logs[i] + logs[i-1]) / 2
+	}
+	logs[0] -= step / 2
+	return logs
+}
+
+// longer is how many times as long the canary's durations are: the ratio of the geometric means, as
+// far as the buckets tell it. One answer that hung does not move it much.
+func (t *latencyTest) longer() float64 {
+	if t.total[Canary] == 0 || t.total[Stable] == 0 {
+		return 1
+	}
+	var sum [2]float64
+	for p := range sum {
+		slower := t.total[p]
+		for i, log := range t.logs {
+			next := int64(0)
+			if i < len(t.rule.Bounds) {
+				next = t.all[p][i]
+			}
+			sum[p] += float64(slower-next) * log
+			slower = next
+		}
+		sum[p] /= float64(t.total[p])
+	}
+	return math.Exp(sum[Canary] - sum[Stable])
+}
+
+// tolerated reports whether what is seen is not enough to speak of, however certain it is.
+func (t *latencyTest) tolerated() bool {
+	if t.rule.Ratio > 0 {
+		return t.longer() <= t.rule.Ratio
+	}
+	_, seen := t.slowest()
+	return seen <= t.rule.Tolerance
+}
+
 func (t *latencyTest) close() {
 	e := 0.0
 	for i := range t.scores {
@@ -176,7 +238,9 @@ func (t *latencyTest) close() {
 			e += s.weight / float64(len(tilts)) * math.Exp(l)
 		}
 	}
-	if _, seen := t.slowest(); seen > t.rule.Tolerance {
+	t.now = 0
+	if !t.tolerated() {
+		t.now = e
 		t.best = max(t.best, e)
 	}
 }
@@ -235,6 +299,7 @@ func (t *latencyTest) share(p Pool, bound int) float64 {
 }
 
 func (t *latencyTest) worse() float64 { return t.best }
+func (t *latencyTest) still() float64 { return t.now }
 
 func (t *latencyTest) judge(alpha float64) (Outcome, Evidence) {
 	if t.forAlpha != alpha {
@@ -248,6 +313,9 @@ func (t *latencyTest) judge(alpha float64) (Outcome, Evidence) {
 		restarts: t.pools[0].restarts + t.pools[1].restarts,
 	}
 	e.Says = fmt.Sprintf("%s of the answers took longer than %g s on the new release, %s on the old one", percent(t.share(Canary, bound)), t.rule.Bounds[bound], percent(t.share(Stable, bound)))
+	if t.rule.Ratio > 0 && t.total[Canary] > 0 && t.total[Stable] > 0 {
+		e.Says = fmt.Sprintf("%.2f times as long on the new release (%d calls against %d): ", t.longer(), t.total[Canary], t.total[Stable]) + e.Says
+	}
 	switch {
 	case t.best >= 1/alpha:
 		return Fail, e

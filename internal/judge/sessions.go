@@ -84,6 +84,13 @@ func mix(x uint64) uint64 {
 
 func (t *sessionsTest) worse() float64 { return t.best }
 
+func (t *sessionsTest) still() float64 {
+	if t.all.excess() > t.rule.Tolerance {
+		return t.grid.above()
+	}
+	return 0
+}
+
 func (t *sessionsTest) judge(alpha float64) (Outcome, Evidence) {
 	return judgeShares(t.rule, alpha, t.all, t.best, 0)
 }

@@ -44,6 +44,13 @@ func (t *sharesTest) take(o *Observation) error {
 
 func (t *sharesTest) worse() float64 { return t.best }
 
+func (t *sharesTest) still() float64 {
+	if t.all.excess() > t.rule.Tolerance {
+		return t.both.EValue()
+	}
+	return 0
+}
+
 func (t *sharesTest) judge(alpha float64) (Outcome, Evidence) {
 	return judgeShares(t.rule, alpha, t.all, t.best, t.pools[0].restarts+t.pools[1].restarts)
 }

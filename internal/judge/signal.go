@@ -46,6 +46,10 @@ type Signal struct {
 	// more. Shares, Sessions, Latency: of the difference of shares, .01 allows one in a hundred more;
 	// Latency at every bound. Values, Series: in their own unit.
 	Tolerance float64
+	// Ratio is from how many times as long on durations count as longer: 1.25 tolerates a quarter more, by
+	// the geometric mean, as far as the buckets tell it. It takes the place of Tolerance for FAIL; PASS goes by
+	// Tolerance. Latency only; 0: Tolerance decides both.
+	Ratio float64
 	// Fewer turns the direction round: fewer of it is worse. Events, Values and Series only.
 	Fewer bool
 	// Importance is the signal's part of α among those of its role; 0 is 1.
@@ -77,6 +81,10 @@ func (s Signal) check() error {
 		return wrong("tolerance %g is no number of 0 or more", s.Tolerance)
 	case !(s.Importance >= 0) || math.IsInf(s.Importance, 0):
 		return wrong("importance %g is no number of 0 or more", s.Importance)
+	case s.Ratio != 0 && !(s.Ratio >= 1 && !math.IsInf(s.Ratio, 0)):
+		return wrong("ratio %g is no number of 1 or more", s.Ratio)
+	case s.Ratio != 0 && s.Kind != Latency:
+		return wrong("kind %q knows no ratio", s.Kind)
 	case s.MinCanary < 0 || s.Interval < 0:
 		return wrong("minimum and interval may not be negative")
 	}
@@ -93,6 +101,9 @@ func (s Signal) check() error {
 		for i, b := range s.Bounds {
 			if math.IsNaN(b) || i > 0 && b <= s.Bounds[i-1] {
 				return wrong("bounds must grow")
+			}
+			if s.Ratio > 0 && !(b > 0 && !math.IsInf(b, 0)) {
+				return wrong("a ratio needs bounds above 0")
 			}
 		}
 	case Values:
@@ -144,8 +155,11 @@ type Observation struct {
 // a test is what each kind does with its observations.
 type test interface {
 	take(o *Observation) error               // an error: it was not used
-	worse() float64                          // the e-value that the canary is worse than tolerated
+	worse() float64                          // the e-value that the canary is worse than tolerated, the highest so far
+	still() float64                          // the same at present; 0: what is seen is tolerated
 	judge(alpha float64) (Outcome, Evidence) // Signal and Role are filled in by the caller
+	keep() any                               // all it knows, fit for JSON
+	takeUp(data []byte) error                // what keep gave
 }
 
 func newTest(s Signal) test {

@@ -45,6 +45,7 @@ type StepInput struct {
 	// Compared is the evidence of these requests, and of those of the steps before, as they came.
 	// nil: the counts are taken as one block.
 	Compared *Comparison
+	Alpha    float64 // 0: the package's
 }
 
 // Alpha is the chance of calling a release worse that is not, over a whole shift.
@@ -61,7 +62,7 @@ const (
 // Step judges a traffic step.
 //
 // It fails when the pool is not ready or a flow failed; when the e-value that it fails more often than
-// the stable pool reaches 1/Alpha and the excess seen is above Tolerance (a share, 0.01 = one in a
+// the stable pool reaches 1/α and the excess seen is above Tolerance (a share, 0.01 = one in a
 // hundred); or at the absolute guard. With all the traffic, when the whole confidence sequence of its
 // share is above Tolerance. It passes when MinRequests are reached and none failed, or the whole
 // confidence sequence of the excess is below Tolerance. Before the stable pool has had any request,
@@ -82,6 +83,10 @@ func Step(in StepInput) Verdict {
 	}
 	compare := !in.Alone && in.Stable.Requests > 0
 	v := Verdict{Outcome: Inconclusive}
+	alpha := in.Alpha
+	if !(alpha > 0 && alpha < 1) {
+		alpha = Alpha
+	}
 	if compare {
 		compared := in.Compared
 		if compared == nil {
@@ -90,9 +95,9 @@ func Step(in StepInput) Verdict {
 			compared.Used = Pair{in.Canary, in.Stable}
 		}
 		v.EValue = compared.EValue()
-		v.Lower, v.Upper = excess(in.Canary, in.Stable, Alpha)
+		v.Lower, v.Upper = excess(in.Canary, in.Stable, alpha)
 	} else {
-		v.Lower, v.Upper = proportion(in.Canary, Alpha)
+		v.Lower, v.Upper = proportion(in.Canary, alpha)
 	}
 	seen := in.Canary.share()
 	if compare {
@@ -113,7 +118,7 @@ func Step(in StepInput) Verdict {
 	switch {
 	case in.Canary.Failed >= guardFailures && in.Canary.share() >= guardShare && (!compare || in.Stable.Requests >= guardFailures && in.Stable.share() <= guardOther):
 		return say(Fail, "it fails %s of what it gets", percent(in.Canary.share()))
-	case compare && v.EValue >= 1/Alpha && seen > tolerance:
+	case compare && v.EValue >= 1/alpha && seen > tolerance:
 		return say(Fail, "that is worse by more than the tolerance of %s, and chance does not explain it: a good release looks so bad in fewer than %s of all rollouts", percent(tolerance), percent(1/v.EValue))
 	case in.Alone && v.Lower > tolerance:
 		return say(Fail, "the failure share is higher by at least %s, the tolerance is %s", percent(v.Lower), percent(tolerance))

@@ -25,6 +25,7 @@ func (t *valuesTest) take(o *Observation) error {
 }
 
 func (t *valuesTest) worse() float64 { return 0 } // it has bounds, and no e-value
+func (t *valuesTest) still() float64 { return 0 }
 
 func (t *valuesTest) judge(alpha float64) (Outcome, Evidence) {
 	canary, stable := &t.pools[Canary], &t.pools[Stable]
@@ -161,6 +162,7 @@ func (t *seriesTest) below(centre float64) float64 {
 }
 
 func (t *seriesTest) worse() float64 { return t.best }
+func (t *seriesTest) still() float64 { return t.above(t.rule.Tolerance) }
 
 func (t *seriesTest) judge(alpha float64) (Outcome, Evidence) {
 	e := Evidence{EValue: t.best, Effect: math.NaN(), Lower: math.Inf(-1), Upper: math.Inf(1), Unit: "difference", Canary: Counts{Requests: t.pairs}, Stable: Counts{Requests: t.pairs}}
