@@ -204,7 +204,11 @@ func rehearsalText(w io.Writer, r api.Rehearsal) {
 		line("recovery", "%.1f s, measured: %d tables with %d rows compared, %d files (%d missing)", p.RecoverySeconds, p.Restore.Tables, p.Restore.Rows, p.Restore.Files, len(p.Restore.MissingFiles))
 	}
 	if u := p.Update; u != nil {
-		line("update", "%.1f s, %.1f MiB of write-ahead log; %s", u.JobSeconds, float64(u.WALBytes)/(1<<20), strings.Join(append(p.Plan.Update, p.Plan.Install...), ", "))
+		waited := ""
+		if u.CPUWaitSeconds >= 0.1 {
+			waited = fmt.Sprintf(" (%.1f s of them waiting for a CPU, which is not counted)", u.CPUWaitSeconds)
+		}
+		line("update", "%.1f s%s, %.1f MiB of write-ahead log; %s", u.JobSeconds, waited, float64(u.WALBytes)/(1<<20), strings.Join(append(p.Plan.Update, p.Plan.Install...), ", "))
 		for _, e := range u.Errors {
 			line("logged", "%s", cutTo(e, 200))
 		}
@@ -228,9 +232,12 @@ func rehearsalText(w io.Writer, r api.Rehearsal) {
 			}
 			waits := ""
 			if k.Blocked >= 1 {
-				waits = fmt.Sprintf("; without a hold about %.0f uses would wait %.0f s together", k.Blocked, k.BlockedSeconds)
+				waits = fmt.Sprintf("; without a hold about %.0f %s would wait %.0f s together", k.Blocked, l.Traffic.Unit(), k.BlockedSeconds)
 			}
-			line("locked", "%s for %.1f s (%s, blocks %s)%s%s", strings.TrimPrefix(k.Table, "public."), k.To-k.From, k.Mode, k.Blocks, in(k.Module, k.Script), waits)
+			line("locked", "%s for %.1f s (%s, blocks %s)%s%s", strings.TrimPrefix(k.Table, "public."), k.HeldSeconds, k.Mode, k.Blocks, in(k.Module, k.Script), waits)
+		}
+		if l.Traffic != nil && len(l.Locks) > 0 {
+			line("", "how much would wait: by production's %s, over %.0f s", l.Traffic.Source, l.Traffic.Seconds)
 		}
 	}
 	if b := p.WayBack; b != nil {

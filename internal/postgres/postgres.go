@@ -42,6 +42,7 @@ type Options struct {
 	SuperUser string            // default "waybill"
 	Password  string            // of SuperUser; required
 	Settings  map[string]string // postgresql.conf; they win over the defaults of this package
+	Preload   []string          // extensions to load at the server's start, and to make in its maintenance database, where they are installed
 	Log       *slog.Logger      // default slog.Default()
 }
 
@@ -90,6 +91,7 @@ func start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	c.Version, c.BinDir = c.bins.Full, c.bins.Dir
+	c.preload()
 	if err := c.initialise(ctx); err != nil {
 		return nil, err
 	}
@@ -120,7 +122,13 @@ func start(ctx context.Context, o Options) (*Cluster, error) {
 		}
 		o.Log.Info("PostgreSQL started", "name", o.Name, "version", c.Version, "socket", o.SocketDir, "port", o.Port)
 	}
-	return c, c.ready(ctx)
+	if err := c.ready(ctx); err != nil {
+		return c, err
+	}
+	if err := c.createPreloaded(ctx); err != nil { // it only shows how the server is used
+		o.Log.Warn("PostgreSQL goes without an extension", "name", o.Name, "error", err)
+	}
+	return c, nil
 }
 
 func (o *Options) fill() error {

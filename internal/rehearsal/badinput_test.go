@@ -11,12 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -93,6 +95,18 @@ func TestUpdateGoesWrong(t *testing.T) {
 		assert.Contains(t, report.Failure, "module acme_dock")
 	})
 
+	t.Run("the image lacks a module", func(t *testing.T) {
+		require.NoError(t, s.in(t.Context(), pristine, func(conn *pgx.Conn) error {
+			_, err := conn.Exec(t.Context(), "CREATE TABLE res_lang (code text, active bool); DELETE FROM ir_config_parameter; INSERT INTO ir_module_module VALUES ('base', 'installed', '19.0.1.3'), ('acme_dock', 'installed', '19.0.1.0')")
+			return err
+		}))
+		subject := Subject{Release: release.Release{Name: "r2", Series: "19.0", Base: release.Base{Modules: []release.Module{{Name: "base", Version: "19.0.1.3"}}}}}
+		run := &run{Rehearser: r, subject: subject, scratch: s, report: newReport(subject)}
+		require.NoError(t, run.makePlan(t.Context()))
+		assert.Equal(t, Fails, run.report.Outcome, "so nothing is run: all stops here")
+		assert.Equal(t, "the release lacks modules that are installed in the database: [acme_dock]", run.report.Failure)
+	})
+
 	t.Run("the scratch server dies", func(t *testing.T) { // the last one: it stays dead
 		content, err := os.ReadFile(filepath.Join(s.dir, "postgres", "data", "postmaster.pid"))
 		require.NoError(t, err)
@@ -111,4 +125,79 @@ func TestUpdateGoesWrong(t *testing.T) {
 		require.ErrorContains(t, err, "the scratch server died")
 		assert.Empty(t, report.Outcome, "an update that lost its server is no failed update")
 	})
+}
+
+// TestCheckpointGoesWrong: a whole rehearsal on a real checkpoint that was damaged, and on one that is gone. The report
+// says so and keeps what it has, and nothing is left.
+func TestCheckpointGoesWrong(t *testing.T) {
+	dir, removed := folder(t), 0
+	key, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	offline, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	bucket := filepath.Join(dir, "bucket")
+	kept, err := checkpoint.Open(t.Context(), "file://"+bucket, []age.Recipient{key.Recipient(), offline.Recipient()}, []age.Identity{key})
+	require.NoError(t, err)
+	kept.TempDir = filepath.Join(dir, "tmp")
+	t.Cleanup(func() { assert.NoError(t, kept.Close()) })
+	server, err := database.Open(t.Context(), tenants.URL("postgres"))
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	require.NoError(t, server.EnsureOwner(t.Context(), ownerRole))
+	require.NoError(t, server.Create(t.Context(), "wrong", ownerRole))
+	conn, err := pgx.Connect(t.Context(), tenants.URL("wrong"))
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), odooTables)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+	taken, err := kept.Capture(t.Context(), checkpoint.Subject{Environment: "production", Tenant: "acme", Database: "wrong", AdminURL: tenants.URL("postgres")}, nil)
+	require.NoError(t, err)
+
+	rehearse := func(id string) *Report {
+		r := rehearser(dir, &removed)
+		r.rooms.Checkpoints = kept
+		before := removed
+		report, err := r.Run(t.Context(), Subject{ID: id, Environment: estate.Environment{Name: "production"}, Tenant: estate.Tenant{Name: "acme", Database: "wrong"},
+			Release: release.Release{Name: "r2", Series: "19.0"}, Old: release.Release{Name: "r1", Series: "19.0"}, Checkpoint: checkpoint.Ref{Environment: "production", Tenant: "acme"}, ServerURL: tenants.URL("postgres")}, nil)
+		require.NoError(t, err)
+		assert.Equal(t, taken.Ref().String(), report.Checkpoint)
+		assert.Greater(t, removed, before, "containers are removed")
+		entries, err := os.ReadDir(r.dir)
+		require.NoError(t, err)
+		assert.Empty(t, entries, "nothing is left")
+		assert.Empty(t, report.Class)
+		return report
+	}
+
+	t.Run("it does not restore", func(t *testing.T) {
+		for _, object := range taken.Dump { // half of each part is gone
+			file := filepath.Join(bucket, filepath.FromSlash(object.Key))
+			info, err := os.Stat(file)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(file, info.Size()/2))
+		}
+		report := rehearse("damaged")
+		assert.Equal(t, Unfinished, report.Outcome)
+		assert.Contains(t, report.Failure, "restore checkpoint "+taken.Ref().String())
+		assert.Zero(t, report.Restore.Rows)
+		assert.Equal(t, []string{"look", "scratch server", "restore"}, steps(report), "what went well until then is told")
+	})
+
+	t.Run("it is gone", func(t *testing.T) {
+		require.NoError(t, kept.Delete(t.Context(), taken.Ref()))
+		r := rehearser(dir, &removed)
+		r.rooms.Checkpoints = kept
+		report, err := r.Run(t.Context(), Subject{ID: "gone", Environment: estate.Environment{Name: "production"}, Tenant: estate.Tenant{Name: "acme", Database: "wrong"},
+			Checkpoint: taken.Ref(), ServerURL: tenants.URL("postgres")}, nil)
+		require.NoError(t, err)
+		assert.Equal(t, Unfinished, report.Outcome)
+		assert.Contains(t, report.Failure, taken.ID)
+	})
+}
+
+func steps(r *Report) (names []string) {
+	for _, s := range r.Steps {
+		names = append(names, s.Name)
+	}
+	return names
 }

@@ -35,7 +35,7 @@ func classify(r *Report, budget time.Duration, capture float64) {
 		r.Pause = PauseNone
 		return
 	}
-	r.ComputedSeconds = fenceSeconds + r.Update.JobSeconds
+	r.ComputedSeconds = fenceSeconds + max(0, r.Update.JobSeconds-r.Update.CPUWaitSeconds)
 	if r.Class.Breaks() || !r.Transactional { // people also wait for the checkpoint, and for the proof of the new pool
 		r.ComputedSeconds += capture + r.newPool()
 	}
@@ -49,16 +49,24 @@ func classify(r *Report, budget time.Duration, capture float64) {
 	}
 }
 
-// newPool estimates how long the new pool takes to open the registry and to run its flows.
+// newPool estimates how long the new pool takes to open the registry and to run its flows, on a CPU of its own.
 func (r *Report) newPool() float64 {
 	sum := 0.0
-	if r.WayBack != nil {
-		sum = r.WayBack.RegistrySeconds
+	if w := r.WayBack; w != nil {
+		sum = w.RegistrySeconds * working(w.CPUWaitSeconds, w.Seconds)
 	}
 	for _, f := range r.Update.Flows {
-		sum += f.Seconds
+		sum += f.Seconds * working(r.Update.CPUWaitSeconds, r.Update.JobSeconds)
 	}
 	return sum
+}
+
+// working is the share of a time that was not waited for a CPU.
+func working(waited, whole float64) float64 {
+	if whole <= 0 {
+		return 1
+	}
+	return 1 - min(1, waited/whole)
 }
 
 func cause(r *Report) string {

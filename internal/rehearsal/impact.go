@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 type load struct {
 	at     time.Time
 	tables map[string]uses
+	calls  map[int64]int64   // of statements, by their id; nil where the server does not count them
+	texts  map[int64]touched // of those statements that name a table
 }
+
+// touched are the tables that a statement uses, and those that it changes rows of.
+type touched struct{ used, written []string }
 
 // uses of one table. One statement may count more than once: a join that looks up row after row, an insert of many rows.
 type uses struct {
@@ -29,6 +35,7 @@ func readLoad(ctx context.Context, url, db string) (*load, error) {
 	if err != nil {
 		return nil, errors.New("the URL of the tenant's database server does not parse")
 	}
+	maintenance := cfg.Database
 	cfg.Database = db
 	for k, v := range map[string]string{"application_name": database.ApplicationName, "default_transaction_read_only": "on", "statement_timeout": "10s", "lock_timeout": "1s"} {
 		cfg.RuntimeParams[k] = v
@@ -50,16 +57,84 @@ func readLoad(ctx context.Context, url, db string) (*load, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the counters of the tenant's tables: %w", err)
 	}
+	cfg.Database = maintenance
+	if err := found.readCalls(ctx, conn, cfg, db); err != nil {
+		return nil, fmt.Errorf("read how often the tenant's statements ran: %w", err)
+	}
 	return found, nil
 }
 
-// until makes rates of two looks, the later one given. nil where nothing can be said.
+// readCalls adds how often each statement ran, from the tenant's own database or the one that url led to, wherever the
+// extension is. That it is nowhere is no error: the tables' counters stand.
+func (l *load) readCalls(ctx context.Context, conn *pgx.Conn, cfg *pgx.ConnConfig, db string) error {
+	full := map[string]string{}
+	for table := range l.tables {
+		schema, name, _ := strings.Cut(table, ".")
+		if full[name] == "" || schema == "public" {
+			full[name] = table
+		}
+	}
+	known := func(name string) bool { return full[name] != "" }
+	qualified := func(names []string) []string {
+		for i, name := range names {
+			names[i] = full[name]
+		}
+		return names
+	}
+	read := func(conn *pgx.Conn) error {
+		calls, texts := map[int64]int64{}, map[int64]touched{}
+		err := readStatements(ctx, conn, db, func(id, n int64, query string) {
+			calls[id] = n
+			if used, written := tablesOf(query, known); len(used) > 0 {
+				texts[id] = touched{qualified(used), qualified(written)}
+			}
+		})
+		if err == nil {
+			l.calls, l.texts = calls, texts
+		}
+		return err
+	}
+	err := read(conn)
+	if errors.Is(err, errNoStatements) {
+		elsewhere, e := pgx.ConnectConfig(ctx, cfg)
+		if e != nil {
+			return nil // the tables' counters are enough
+		}
+		defer func() { _ = elsewhere.Close(context.WithoutCancel(ctx)) }()
+		err = read(elsewhere)
+	}
+	if errors.Is(err, errNoStatements) {
+		return nil
+	}
+	return err
+}
+
+// until makes rates of two looks, the later one given: by statements where both looks could count them, else by the
+// tables' own counters. nil where nothing can be said.
 func (l *load) until(later *load) *Traffic {
 	seconds := later.at.Sub(l.at).Seconds()
 	if seconds <= 0 {
 		return nil
 	}
-	t := &Traffic{Seconds: seconds, Tables: map[string]Rate{}}
+	t := &Traffic{Source: TableCounters, Seconds: seconds, Tables: map[string]Rate{}}
+	if l.calls != nil && later.calls != nil {
+		t.Source = StatementCounters
+		for id, what := range later.texts {
+			n := later.calls[id] - l.calls[id]
+			if n < 0 { // counted anew in between
+				n = later.calls[id]
+			}
+			for _, table := range what.used {
+				rate := t.Tables[table]
+				rate.Any += float64(n) / seconds
+				if slices.Contains(what.written, table) {
+					rate.Writes += float64(n) / seconds
+				}
+				t.Tables[table] = rate
+			}
+		}
+		return t
+	}
 	for table, now := range later.tables {
 		then := l.tables[table]
 		reads, inserts, writes := now.scans-then.scans, now.inserted-then.inserted, now.written-then.written
@@ -71,6 +146,14 @@ func (l *load) until(later *load) *Traffic {
 		}
 	}
 	return t
+}
+
+// Unit is what the rates count, in the plural.
+func (t *Traffic) Unit() string {
+	if t != nil && t.Source == StatementCounters {
+		return "statements"
+	}
+	return "uses of the table"
 }
 
 // impact says, of each lock, how many of production's statements would run into it if nothing held them back, and how
@@ -88,8 +171,7 @@ func (t *Timeline) impact(traffic *Traffic) {
 		if strings.Contains(l.Blocks, "reads") {
 			rate = traffic.Tables[l.Table].Any
 		}
-		held := max(0, l.To-l.From)
-		l.Blocked, l.BlockedSeconds = rate*held, rate*held*held/2
+		l.Blocked, l.BlockedSeconds = rate*l.HeldSeconds, rate*l.HeldSeconds*l.HeldSeconds/2
 	}
 	for table := range traffic.Tables { // only those that matter here are kept
 		if !t.locks(table) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,13 +18,9 @@ import (
 // It goes through prlimit(1) as the server's own user: that one may always lower its limits, while root may not where a
 // container took CAP_SYS_RESOURCE away.
 func limitMemory(ctx context.Context, dataDir string, bytes int64) error {
-	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
+	pid, err := postmaster(dataDir)
 	if err != nil {
 		return err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(string(content), "\n", 2)[0]))
-	if err != nil || pid < 2 {
-		return fmt.Errorf("postmaster.pid names process %q", strings.SplitN(string(content), "\n", 2)[0])
 	}
 	info, err := os.Stat(dataDir)
 	if err != nil {

@@ -92,7 +92,7 @@ func draw(t *Timeline) drawing {
 			}
 			title := fmt.Sprintf("%s, blocks %s: %.2f s to %.2f s", l.Mode, l.Blocks, l.From, l.To)
 			if l.Blocked >= 1 {
-				title += fmt.Sprintf("\nwithout a hold about %.0f uses of the table would wait, %.0f s together", l.Blocked, l.BlockedSeconds)
+				title += fmt.Sprintf("\nwithout a hold about %.0f %s would wait, %.0f s together", l.Blocked, t.Traffic.Unit(), l.BlockedSeconds)
 			}
 			for _, more := range []string{l.Module, l.Script, l.SQL} {
 				if more != "" {

@@ -88,19 +88,20 @@ type Plan struct {
 
 // Update is how the update itself went.
 type Update struct {
-	Seconds    float64             `json:"seconds"`     // of the work, in the process
-	JobSeconds float64             `json:"job_seconds"` // from the container's start to its end
-	ExitCode   int                 `json:"exit_code"`
-	Error      string              `json:"error,omitempty"`
-	Module     string              `json:"module,omitempty"`
-	Script     string              `json:"script,omitempty"`
-	WaitedFor  string              `json:"waited_for,omitempty"` // what the database saw it wait for last
-	Modules    []bridge.ModuleTime `json:"modules"`
-	Errors     []string            `json:"errors"`
-	Warnings   []string            `json:"warnings"`
-	Invariants []bridge.Invariant  `json:"invariants"`
-	Flows      []bridge.Flow       `json:"flows"` // of the new release, before the commit
-	WALBytes   int64               `json:"wal_bytes"`
+	Seconds        float64             `json:"seconds"`          // of the work, in the process
+	JobSeconds     float64             `json:"job_seconds"`      // from the container's start to its end
+	CPUWaitSeconds float64             `json:"cpu_wait_seconds"` // of these, that it could have gone on and others had the CPU
+	ExitCode       int                 `json:"exit_code"`
+	Error          string              `json:"error,omitempty"`
+	Module         string              `json:"module,omitempty"`
+	Script         string              `json:"script,omitempty"`
+	WaitedFor      string              `json:"waited_for,omitempty"` // what the database saw it wait for last
+	Modules        []bridge.ModuleTime `json:"modules"`
+	Errors         []string            `json:"errors"`
+	Warnings       []string            `json:"warnings"`
+	Invariants     []bridge.Invariant  `json:"invariants"`
+	Flows          []bridge.Flow       `json:"flows"` // of the new release, before the commit
+	WALBytes       int64               `json:"wal_bytes"`
 }
 
 // Timeline is what the update did to the database, in order.
@@ -114,14 +115,21 @@ type Timeline struct {
 
 // Traffic is what production did to the tables that the update locks, while the rehearsal ran.
 type Traffic struct {
+	Source  string          `json:"source"`  // StatementCounters or TableCounters
 	Seconds float64         `json:"seconds"` // between the two looks at its counters
 	Tables  map[string]Rate `json:"tables"`
 }
 
-// Rate is how often a table was used, in uses a second.
+// Where PostgreSQL's counters come from.
+const (
+	StatementCounters = "pg_stat_statements"  // how often each statement ran
+	TableCounters     = "pg_stat_user_tables" // scans and rows: one statement may count more than once
+)
+
+// Rate is how often a table was used, in uses a second: by Traffic.Source, statements, or scans and rows.
 type Rate struct {
-	Any    float64 `json:"any"`    // scans and inserted rows
-	Writes float64 `json:"writes"` // rows inserted, changed, deleted
+	Any    float64 `json:"any"`    // statements; else scans and inserted rows
+	Writes float64 `json:"writes"` // statements that change rows; else rows inserted, changed, deleted
 }
 
 // Statement is one statement. SQL has its values taken out.
@@ -151,6 +159,7 @@ type Lock struct {
 	Script string  `json:"script,omitempty"`
 	SQL    string  `json:"sql,omitempty"` // the statement that took it, where that is known
 
+	HeldSeconds    float64 `json:"held_seconds"`              // To - From, less what the update waited for a CPU meanwhile
 	Blocked        float64 `json:"blocked,omitempty"`         // uses of the table that would wait, at production's rate, if nothing held them back
 	BlockedSeconds float64 `json:"blocked_seconds,omitempty"` // that they would wait together
 }
@@ -210,7 +219,8 @@ type WayBack struct {
 	Error           string           `json:"error,omitempty"` // it could not even load
 	Seconds         float64          `json:"seconds"`
 	RegistrySeconds float64          `json:"registry_seconds"`
-	Neutralised     int              `json:"neutralised"` // modules
+	CPUWaitSeconds  float64          `json:"cpu_wait_seconds"` // of Seconds; see Update
+	Neutralised     int              `json:"neutralised"`      // modules
 	Models          int              `json:"models"`
 	Views           int              `json:"views"`
 	Problems        []bridge.Problem `json:"problems"`

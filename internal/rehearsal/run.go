@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -148,15 +149,13 @@ func (r *run) restore(ctx context.Context) error {
 	if err := r.scratch.jobs.EnsureDataDir(environment, group); err != nil {
 		return err
 	}
-	last := time.Time{}
+	var stage atomic.Value
+	stage.Store("begins")
+	end := r.growing(func() string { return "restore: " + stage.Load().(string) })
 	restored, err := r.rooms.Checkpoints.Restore(ctx, r.manifest.Ref(), checkpoint.Target{
 		AdminURL: r.scratch.cluster.URL("postgres"), Database: pristine, Owner: ownerRole, Filestore: r.filestore(),
-	}, func(p checkpoint.Progress) {
-		if time.Since(last) > time.Second {
-			last = time.Now()
-			r.progress(fmt.Sprintf("restore: %s, %d of %d", p.Stage, p.Done, p.Total))
-		}
-	})
+	}, func(p checkpoint.Progress) { stage.Store(fmt.Sprintf("%s, %d of %d", p.Stage, p.Done, p.Total)) })
+	end()
 	if err != nil {
 		return err
 	}
@@ -212,7 +211,7 @@ func (r *run) update(ctx context.Context) error {
 
 func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 	db := r.database()
-	if err := r.scratch.copy(ctx, db, r.parameters()); err != nil {
+	if err := r.copy(ctx); err != nil {
 		return err
 	}
 	var offset int64
@@ -230,7 +229,7 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 		}
 	}
 	began := time.Now()
-	state, err := r.job(ctx, "update-"+map[bool]string{true: "one", false: "plain"}[transaction], r.subject.Release, bridge.UpdateCommand(r.subject.Release.Base.AddonsPaths),
+	state, waited, err := r.job(ctx, "update-"+map[bool]string{true: "one", false: "plain"}[transaction], r.subject.Release, bridge.UpdateCommand(r.subject.Release.Base.AddonsPaths),
 		bridge.Job{Protocol: bridge.Protocol, Promotion: "rehearsal-" + r.subject.ID, Release: r.subject.Release.Digest, Database: db,
 			Update: r.report.Plan.Update, Install: r.report.Plan.Install, Transaction: transaction, Checksums: r.plan.Checksums, Flows: []string{},
 			Deadline: r.deadline(), Trace: !r.subject.Untraced})
@@ -238,7 +237,7 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 	if err != nil {
 		return err
 	}
-	u := &Update{JobSeconds: seconds(began), ExitCode: state.ExitCode, Modules: []bridge.ModuleTime{}, Errors: []string{}, Warnings: []string{},
+	u := &Update{JobSeconds: seconds(began), CPUWaitSeconds: waited.between(began, time.Now()), ExitCode: state.ExitCode, Modules: []bridge.ModuleTime{}, Errors: []string{}, Warnings: []string{},
 		Invariants: []bridge.Invariant{}, Flows: []bridge.Flow{}}
 	r.report.Update = u
 	var result bridge.JobResult
@@ -271,6 +270,7 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 			return fmt.Errorf("read the trace: %w", err)
 		}
 		r.report.Timeline = traced.timeline(lines)
+		r.report.Timeline.atFullPace(lines.since, waited)
 	}
 	switch {
 	case state.ExitCode == bridge.ExitCommitted:
@@ -324,44 +324,46 @@ func (r *run) parameters() map[string]string {
 	return all
 }
 
-// job runs a container on the copy to its end.
-func (r *run) job(ctx context.Context, name string, of release.Release, command []string, job any) (runtime.JobState, error) {
+// job runs a container on the copy to its end, and tells what it waited for meanwhile.
+func (r *run) job(ctx context.Context, name string, of release.Release, command []string, job any) (runtime.JobState, *pace, error) {
 	info, err := odoo.Series(of.Series, true) // admitted elsewhere
 	if err != nil {
-		return runtime.JobState{}, err
+		return runtime.JobState{}, nil, err
 	}
 	conf, err := odoo.Conf{Series: info, AddonsPaths: of.Base.AddonsPaths, Host: bridge.PostgresDir, Port: port, User: loginRole, Password: r.scratch.password,
 		Update: true, Settings: r.subject.Environment.Settings}.Render()
 	if err != nil {
-		return runtime.JobState{}, err
+		return runtime.JobState{}, nil, err
 	}
 	content, err := json.Marshal(job)
 	if err != nil {
-		return runtime.JobState{}, err
+		return runtime.JobState{}, nil, err
 	}
 	// So that a pool's rules hold: views are pruned of what the release does not know.
 	pool, err := json.Marshal(bridge.PoolConfig{Protocol: bridge.Protocol, Generation: 1, Environment: environment, Pool: name, Release: of.Digest, KeepAssets: true,
 		Tenants: []bridge.PoolTenant{{Name: r.subject.Tenant.Name, Database: r.database(), Hosts: []string{}, PruneViews: true, GCHold: true, Modules: map[string]string{}}}})
 	if err != nil {
-		return runtime.JobState{}, err
+		return runtime.JobState{}, nil, err
 	}
 	err = r.scratch.jobs.StartJob(ctx, runtime.Job{Environment: environment, Name: name, Group: group, Image: r.rooms.Image(of), Command: command, Memory: r.subject.Limits.Memory,
 		Files: runtime.Files{bridge.OdooConfFile: conf, bridge.JobFile: content, bridge.PoolFile: pool}})
 	if err != nil {
-		return runtime.JobState{}, err
+		return runtime.JobState{}, nil, err
 	}
 	telling, told := context.WithCancel(ctx)
 	finished := make(chan struct{})
 	go func() { defer close(finished); r.tell(telling, name) }()
+	paced := r.watchPace(ctx, name, command[len(command)-1])
 	bounded, cancel := context.WithTimeoutCause(ctx, r.subject.Limits.Deadline+time.Minute, errors.New("the container did not end, long after its deadline"))
 	defer cancel()
 	state, err := r.scratch.jobs.WaitJob(bounded, environment, name)
 	told()
 	<-finished
+	waited := paced()
 	if err != nil {
-		return state, err
+		return state, waited, err
 	}
-	return state, r.scratch.jobs.RemoveJob(ctx, environment, name)
+	return state, waited, r.scratch.jobs.RemoveJob(ctx, environment, name)
 }
 
 // effect compares; where nothing that counts has changed, that decides the class already.

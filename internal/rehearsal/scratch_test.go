@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
-	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
@@ -54,15 +53,6 @@ func folder(t *testing.T) string {
 
 func rehearser(dir string, removed *int) *Rehearser {
 	return New(filepath.Join(dir, "rehearsals"), Rooms{Jobs: func(_, dataDir, _ string) (Jobs, error) { return noJobs{dataDir, removed}, nil }})
-}
-
-// tenants is a server like a tenant's.
-func tenants(t *testing.T, dir string) *postgres.Cluster {
-	c, err := postgres.Start(t.Context(), postgres.Options{Dir: filepath.Join(dir, "tenants"), Password: "pw",
-		Settings: map[string]string{"work_mem": "7MB", "random_page_cost": "1.3", "shared_buffers": "64MB"}})
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, c.Stop(context.Background())) })
-	return c
 }
 
 // asUpdate runs SQL as the update's role does.
@@ -105,7 +95,7 @@ INSERT INTO ir_config_parameter VALUES ('waybill.update', 'x'), ('web.base.url',
 
 func TestScratch(t *testing.T) {
 	dir, removed := folder(t), 0
-	like, err := look(t.Context(), tenants(t, dir).URL("postgres"))
+	like, err := look(t.Context(), tenants.URL("postgres"))
 	require.NoError(t, err)
 	r := rehearser(dir, &removed)
 	s, err := r.open(t.Context(), "first", like, limits())

@@ -271,6 +271,16 @@ func (t *trace) timeline(r *reader) *Timeline {
 	return line
 }
 
+// atFullPace says of each lock how long it would have been held by an update that never waited for a CPU. since is when
+// the timeline begins.
+func (t *Timeline) atFullPace(since time.Time, waited *pace) {
+	when := func(seconds float64) time.Time { return since.Add(time.Duration(seconds * float64(time.Second))) }
+	for i := range t.Locks {
+		l := &t.Locks[i]
+		l.HeldSeconds = max(0, l.To-l.From-waited.between(when(l.From), when(l.To)))
+	}
+}
+
 // at is what ran at a moment.
 func at(statements []Statement, moment float64) (module, script string) {
 	for _, s := range statements {

@@ -75,6 +75,37 @@ func (r *run) watchDisk(ctx context.Context) (end func()) {
 	return func() { stop(); <-done }
 }
 
+// growing tells every now and then what is going on and how much the databases have grown by it, until end is called:
+// a large table takes minutes without a word of its own. what may be called from another goroutine.
+func (r *run) growing(what func() string) (end func()) {
+	base := filepath.Join(r.scratch.dir, "postgres", "data", "base")
+	before := used(base)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				r.progress(fmt.Sprintf("%s, %d MiB so far", what(), max(0, used(base)-before)>>20))
+			}
+		}
+	}()
+	return func() { close(stop); <-done }
+}
+
+// copy makes the tenant's database anew from the restored one.
+func (r *run) copy(ctx context.Context) error {
+	end := r.growing(func() string {
+		return fmt.Sprintf("copy of the restored database, of %d MiB", r.report.Restore.Bytes>>20)
+	})
+	defer end()
+	return r.scratch.copy(ctx, r.database(), r.parameters())
+}
+
 // used is what the files in a folder take; those that vanish meanwhile take nothing.
 func used(dir string) int64 {
 	var sum int64

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -14,19 +15,19 @@ import (
 // do before the update.
 func (r *run) wayBack(ctx context.Context) error {
 	old := r.subject.Old
-	result, err := r.try(ctx, "way-back")
+	result, waited, err := r.try(ctx, "way-back")
 	if err != nil {
 		return err
 	}
-	w := &WayBack{Error: result.Error, Seconds: result.Seconds, RegistrySeconds: result.RegistrySeconds, Neutralised: result.Neutralised, Models: result.Models, Views: result.Views,
+	w := &WayBack{Error: result.Error, Seconds: result.Seconds, RegistrySeconds: result.RegistrySeconds, CPUWaitSeconds: waited, Neutralised: result.Neutralised, Models: result.Models, Views: result.Views,
 		Problems: append([]bridge.Problem{}, result.Problems...), Already: []bridge.Problem{}, Flows: append([]bridge.Flow{}, result.Flows...)}
 	r.report.WayBack = w
 	if result.Error == "" && len(w.Problems) > 0 || flowFailed(w.Flows) {
 		r.progress("way back: " + old.Name + " on the copy as it was before the update, to compare")
-		if err := r.scratch.copy(ctx, r.database(), r.parameters()); err != nil {
+		if err := r.copy(ctx); err != nil {
 			return err
 		}
-		before, err := r.try(ctx, "before")
+		before, _, err := r.try(ctx, "before")
 		if err != nil {
 			return err
 		}
@@ -49,26 +50,29 @@ func (r *run) wayBack(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) try(ctx context.Context, name string) (bridge.TryResult, error) {
+// try has the old release work on the copy, and tells how many seconds of that it waited for a CPU.
+func (r *run) try(ctx context.Context, name string) (bridge.TryResult, float64, error) {
 	var result bridge.TryResult
 	old := r.subject.Old
-	state, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths),
+	began := time.Now()
+	state, waited, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths),
 		bridge.TryJob{Protocol: bridge.Protocol, Database: r.database(), Neutralise: true, CheckViews: true, Views: []int64{}, Flows: []string{}, Deadline: r.deadline()})
 	if err != nil {
-		return result, err
+		return result, 0, err
 	}
+	lost := waited.between(began, time.Now())
 	if state.ExitCode != bridge.ExitCommitted {
 		if err := r.scratch.alive(ctx); err != nil {
-			return result, err
+			return result, lost, err
 		}
 	}
 	raw := state.Out[bridge.ResultFile]
 	if raw == nil {
 		result.Error = fmt.Sprintf("%s could not be tried (exit code %d%s): %s. A release that an earlier Waybill built lacks the command; build it again", old.Name, state.ExitCode, memory_(state), tail(state.Log))
-		return result, nil
+		return result, lost, nil
 	}
 	if err := json.Unmarshal(raw, &result); err != nil {
-		return result, fmt.Errorf("the trial's result does not parse: %w", err)
+		return result, lost, fmt.Errorf("the trial's result does not parse: %w", err)
 	}
 	result.Error = discreet(result.Error)
 	for i := range result.Flows {
@@ -77,7 +81,7 @@ func (r *run) try(ctx context.Context, name string) (bridge.TryResult, error) {
 	for i := range result.Problems {
 		result.Problems[i].Error = discreet(result.Problems[i].Error)
 	}
-	return result, nil
+	return result, lost, nil
 }
 
 func flowFailed(flows []bridge.Flow) bool {

@@ -55,6 +55,7 @@ type Job struct {
 // JobState is what is known of a job. Out holds the files that it wrote to /run/waybill/out.
 type JobState struct {
 	Running  bool
+	PID      int // of its first process, as the engine's machine counts; 0: it does not run, or nobody says
 	ExitCode int
 	Out      Files  // at most 1 MiB each; only once it has ended
 	Log      string // the last 64 KiB of output

@@ -133,8 +133,12 @@ func (s *server) startPostgres(ctx context.Context, name string, port int) (*pos
 	if len(sockets) > 80 { // a socket's path holds 107 characters
 		sockets = filepath.Join(os.TempDir(), "waybill-"+s.instance, name)
 	}
+	var preload []string
+	if name == "tenants" { // how often each statement runs, for what locks mean to people
+		preload = []string{"pg_stat_statements"}
+	}
 	return postgres.Start(ctx, postgres.Options{
-		Dir: filepath.Join(s.config.Data, "postgres-"+name), Name: name, Port: port, SocketDir: sockets,
+		Dir: filepath.Join(s.config.Data, "postgres-"+name), Name: name, Port: port, SocketDir: sockets, Preload: preload,
 		SuperUser: "waybill", Password: s.keys.Password("waybill", "postgres-"+name), Log: s.log,
 	})
 }

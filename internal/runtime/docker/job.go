@@ -146,7 +146,7 @@ func (r *Runtime) jobState(ctx context.Context, environment, job string) (runtim
 	if !found || !started(c.State) || c.Config.Labels[labelEnvironment] != environment {
 		return runtime.JobState{}, runtime.ErrNotFound
 	}
-	state := runtime.JobState{Running: c.State.Running, ExitCode: c.State.ExitCode, OOM: c.State.OOMKilled}
+	state := runtime.JobState{Running: c.State.Running, PID: c.State.Pid, ExitCode: c.State.ExitCode, OOM: c.State.OOMKilled}
 	if state.Log, err = r.tail(ctx, name, "2000", jobLogBytes); err != nil {
 		return state, err
 	}
