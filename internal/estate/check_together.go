@@ -17,6 +17,7 @@ func (all *declarations) together() {
 	all.oneChecks()
 	all.oneVulnerabilities()
 	all.trusts()
+	all.accesses()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

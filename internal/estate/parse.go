@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Access"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -28,6 +28,7 @@ type declarations struct {
 	checks          []declared[Checks]
 	vulnerabilities []declared[Vulnerabilities]
 	trust           []declared[Trust]
+	access          []declared[Access]
 	report          report
 	documents       int
 }
@@ -118,6 +119,8 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.vulnerabilities = read(all.vulnerabilities, d, body, (*Vulnerabilities).fill)
 	case "Trust":
 		all.trust = read(all.trust, d, body, (*Trust).fill)
+	case "Access":
+		all.access = read(all.access, d, body, (*Access).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -154,6 +157,9 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.trust {
 		all.trust[i].doc.trust(&all.trust[i].value)
 	}
+	for i := range all.access {
+		all.access[i].doc.access(&all.access[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -182,6 +188,10 @@ func (all *declarations) assemble() *Estate {
 	}
 	for _, t := range all.trust {
 		e.Trusts = append(e.Trusts, t.value)
+	}
+	for _, a := range all.access {
+		e.Access.Users = append(e.Access.Users, a.value.Users...)
+		e.Access.Groups = append(e.Access.Groups, a.value.Groups...)
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

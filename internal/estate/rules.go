@@ -38,6 +38,7 @@ var (
 	stepSpan     = span[int]{1, 99}
 	requestsSpan = span[int]{0, 1_000_000}
 	errorSpan    = span[float64]{0, 1}
+	peopleSpan   = span[int]{0, 10}
 
 	durationSpans = map[string]span[time.Duration]{
 		"hold_budget":           {time.Second, 10 * time.Minute},
@@ -45,6 +46,7 @@ var (
 		"drain_limit":           {0, 10 * time.Minute},
 		"rollout.step_deadline": {time.Second, 24 * time.Hour},
 		"rollout.bake":          {0, 7 * 24 * time.Hour},
+		"approvals.expires":     {time.Minute, 30 * 24 * time.Hour},
 	}
 )
 

@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go
+//go:embed types.go checks.go vulnerabilities.go trust.go access.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", "access", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -44,6 +44,7 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
 		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
 		{"Trust", filled((*Trust).fill, Trust{}), nil},
+		{"Access", filled((*Access).fill, Access{}), nil},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -234,6 +235,23 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.MinLength, s.MaxLength = 1, maxText
 	case "Trust.keys[].not_before", "Trust.keys[].not_after":
 		s.Pattern = dayRule.String()
+	case "Environment.approvals.required", "Environment.approvals.breaking", "Environment.approvals.infrastructure.required":
+		s.Default, s.Minimum, s.Maximum = nil, peopleSpan.least, peopleSpan.most
+	case "Environment.approvals.expires":
+		s.Default = nil
+	case "Environment.approvals.roles", "Environment.approvals.infrastructure.roles":
+		s.MinItems = 1
+		s.Items.Enum = words(names(ApprovingRoles))
+	case "Access.users", "Access.groups":
+		s.Items.Required = []string{"name"}
+	case "Access.users[].roles", "Access.groups[].roles":
+		s.Items.Required = []string{"role"}
+	case "Access.users[].name", "Access.groups[].name":
+		name(s)
+	case "Access.users[].groups", "Access.users[].roles[].environments", "Access.groups[].roles[].environments":
+		name(s.Items)
+	case "Access.users[].roles[].role", "Access.groups[].roles[].role":
+		s.Enum = words(names(Roles))
 	case "Vulnerabilities.databases":
 		s.MinItems = 1
 		s.Items.MinLength = 1

@@ -19,6 +19,7 @@ type Estate struct {
 	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
 	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
 	Trusts          []Trust          `json:",omitempty"` // see TrustFor
+	Access          Access           `json:",omitzero"`  // users and groups of all documents; empty: the holder of the data folder's token is alone
 }
 
 // Product is what is built and how it travels. kind: Product.
@@ -44,6 +45,7 @@ type Environment struct {
 	Class      Class             `yaml:"class" json:"class,omitempty"`           // at least this class, whatever the evidence
 	Rehearsal  Rehearsal         `yaml:"rehearsal" json:"rehearsal,omitempty"`   // whether a release's class comes from a rehearsal: off, auto or required; default off
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
+	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
 }
 
 // Runtime says where an environment runs. Only Docker for now.
