@@ -35,7 +35,6 @@ func (d *document) environment(e *Environment) {
 		d.oneOf("rehearsal", string(e.Rehearsal), rehearsals)
 	}
 	d.rollout(e.Rollout)
-	d.approvals(e.Approvals)
 }
 
 // within checks a figure that was given; a default needs no check.
@@ -218,4 +217,5 @@ func (d *document) rollout(r Rollout) {
 	}
 	within(d, "rollout.requests", r.Requests, requestsSpan, "0 asks for no traffic: only readiness and flows count")
 	within(d, "rollout.max_error_rate", r.MaxErrorRate, errorSpan, "0.01 or 1% is one request in a hundred")
+	d.evidence(r)
 }

@@ -23,7 +23,7 @@ func (e *Environment) fill(given func(string) bool) {
 	or(given, "rollout.step_deadline", &e.Rollout.StepDeadline, 5*time.Minute)
 	or(given, "rollout.max_error_rate", &e.Rollout.MaxErrorRate, 0.01)
 	or(given, "rollout.bake", &e.Rollout.Bake, time.Minute)
-	e.fillApprovals(given)
+	e.Rollout.fillSignals(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

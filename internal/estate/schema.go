@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go access.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", "access", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -44,7 +44,6 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
 		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
 		{"Trust", filled((*Trust).fill, Trust{}), nil},
-		{"Access", filled((*Access).fill, Access{}), nil},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -142,6 +141,10 @@ func (b schemaBuilder) value(v reflect.Value, path string) *schema {
 		return s
 	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct:
 		return b.object(reflect.Zero(v.Type().Elem()).Interface(), path)
+	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Float64:
+		s := b.value(reflect.Zero(v.Type().Elem()), path)
+		s.Default = nil
+		return s
 	case v.Kind() == reflect.Pointer:
 		return &schema{Type: "boolean", Default: v.Elem().Interface()}
 	case v.Kind() == reflect.Struct:
@@ -197,6 +200,25 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Environment.rollout.steps":
 		s.MaxItems = maxSteps
 		s.Items = &schema{AnyOf: []*schema{{Type: "integer", Minimum: stepSpan.least, Maximum: stepSpan.most}, {Type: "string", Pattern: `^[1-9][0-9]?%$`}}}
+	case "Environment.rollout.events":
+		s.Minimum, s.Maximum = requestsSpan.least, requestsSpan.most
+	case "Environment.rollout.at_deadline":
+		s.Enum = words(deadlines)
+	case "Environment.rollout.alpha":
+		s.Default = DefaultAlpha
+		s.AnyOf[0].Minimum, s.AnyOf[0].Maximum = alphaSpan.least, alphaSpan.most
+	case "Environment.rollout.signals":
+		s.MaxItems = maxSignalRules
+		s.Items.Required = []string{"signal"}
+	case "Environment.rollout.signals[].signal":
+		s.Pattern = signalRule.String()
+	case "Environment.rollout.signals[].role":
+		s.Enum = words(signalRoles)
+	case "Environment.rollout.signals[].tolerance":
+		s.AnyOf[0].Minimum, s.AnyOf[0].Maximum = toleranceSpan.least, toleranceSpan.most
+	case "Environment.rollout.signals[].importance":
+		s.Default = 1
+		s.AnyOf[0].Minimum, s.AnyOf[0].Maximum = importanceSpan.least, importanceSpan.most
 	case "Environment.settings":
 		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
 	case "Environment.database.password":
@@ -235,23 +257,6 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.MinLength, s.MaxLength = 1, maxText
 	case "Trust.keys[].not_before", "Trust.keys[].not_after":
 		s.Pattern = dayRule.String()
-	case "Environment.approvals.required", "Environment.approvals.breaking", "Environment.approvals.infrastructure.required":
-		s.Default, s.Minimum, s.Maximum = nil, peopleSpan.least, peopleSpan.most
-	case "Environment.approvals.expires":
-		s.Default = nil
-	case "Environment.approvals.roles", "Environment.approvals.infrastructure.roles":
-		s.MinItems = 1
-		s.Items.Enum = words(names(ApprovingRoles))
-	case "Access.users", "Access.groups":
-		s.Items.Required = []string{"name"}
-	case "Access.users[].roles", "Access.groups[].roles":
-		s.Items.Required = []string{"role"}
-	case "Access.users[].name", "Access.groups[].name":
-		name(s)
-	case "Access.users[].groups", "Access.users[].roles[].environments", "Access.groups[].roles[].environments":
-		name(s.Items)
-	case "Access.users[].roles[].role", "Access.groups[].roles[].role":
-		s.Enum = words(names(Roles))
 	case "Vulnerabilities.databases":
 		s.MinItems = 1
 		s.Items.MinLength = 1

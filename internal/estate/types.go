@@ -19,7 +19,6 @@ type Estate struct {
 	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
 	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
 	Trusts          []Trust          `json:",omitempty"` // see TrustFor
-	Access          Access           `json:",omitzero"`  // users and groups of all documents; empty: the holder of the data folder's token is alone
 }
 
 // Product is what is built and how it travels. kind: Product.
@@ -45,7 +44,6 @@ type Environment struct {
 	Class      Class             `yaml:"class" json:"class,omitempty"`           // at least this class, whatever the evidence
 	Rehearsal  Rehearsal         `yaml:"rehearsal" json:"rehearsal,omitempty"`   // whether a release's class comes from a rehearsal: off, auto or required; default off
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
-	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
 }
 
 // Runtime says where an environment runs. Only Docker for now.
@@ -71,11 +69,16 @@ type Database struct {
 
 // Rollout says how traffic moves.
 type Rollout struct {
-	Steps        []int         `yaml:"steps" json:"steps"`                   // weights in percent before 100; default [10, 50]
-	Requests     int           `yaml:"requests" json:"requests"`             // at least so many on the new pool before a step's verdict; default 20
-	StepDeadline time.Duration `yaml:"step_deadline" json:"step_deadline"`   // without a verdict by then: back; default 5m
-	MaxErrorRate float64       `yaml:"max_error_rate" json:"max_error_rate"` // share of failed requests above the stable pool's; default 0.01
-	Bake         time.Duration `yaml:"bake" json:"bake"`                     // watched at 100 % while the old pool stays; default 1m
+	Steps        []int         `yaml:"steps" json:"steps"`                       // weights in percent before 100; default [10, 50]
+	Requests     int           `yaml:"requests" json:"requests"`                 // at least so many on the new pool before a step's verdict; default 20
+	StepDeadline time.Duration `yaml:"step_deadline" json:"step_deadline"`       // without a verdict by then: back; default 5m
+	MaxErrorRate float64       `yaml:"max_error_rate" json:"max_error_rate"`     // share of failed requests above the stable pool's; default 0.01
+	Bake         time.Duration `yaml:"bake" json:"bake"`                         // watched at 100 % while the old pool stays; default 1m
+	Events       int           `yaml:"events" json:"events,omitempty"`           // at least so many business calls (orders confirmed, deliveries validated …) on the new pool besides, before a step's verdict; default 0
+	Synthetic    bool          `yaml:"synthetic" json:"synthetic,omitempty"`     // flows may stand for the requests and business calls that are missing, so that a tenant without traffic goes on; default false
+	AtDeadline   AtDeadline    `yaml:"at_deadline" json:"at_deadline,omitempty"` // without a verdict by step_deadline: back, or ask a person; default back
+	Alpha        float64       `yaml:"alpha" json:"alpha,omitempty"`             // chance that a release with nothing wrong is taken back in a whole shift; default 0.01
+	Signals      []SignalRule  `yaml:"signals" json:"signals,omitempty"`         // how business signals are judged where the defaults do not fit
 }
 
 // Hosting says whether a tenant shares pools.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/judge"
 	"github.com/waybill-dev/waybill/internal/keys"
@@ -33,9 +34,11 @@ type street struct {
 	control router.Control
 	url     string
 	pools   map[string]*httptest.Server
-	every   atomic.Int64 // of how many requests to the new pool one fails; 0: none does
-	slow    atomic.Int64 // nanoseconds that the new pool takes
-	asked   atomic.Int64 // requests to the new pool
+	every   atomic.Int64                             // of how many requests to the new pool one fails; 0: none does
+	slow    atomic.Int64                             // nanoseconds that the new pool takes
+	asked   atomic.Int64                             // requests to the new pool
+	asking  bool                                     // it ends with a question
+	tell    func(pool string) (bridge.Signals, bool) // what a pool's business does; nil: the images know no signals
 }
 
 // streetRuntime is as much of a runtime as judging a step asks for.
@@ -62,6 +65,17 @@ func newStreet(t *testing.T, weight int) *street {
 			case strings.HasPrefix(r.URL.Path, "/waybill/v1/flows"):
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, `{"flows": [{"name": "sell", "outcome": "passed"}]}`)
+			case strings.HasPrefix(r.URL.Path, "/waybill/v1/signals"):
+				told, ok := bridge.Signals{}, false
+				if s.tell != nil {
+					told, ok = s.tell(name)
+				}
+				if !ok {
+					http.NotFound(w, r)
+					return
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_ = json.NewEncoder(w).Encode(told)
 			case name == "new":
 				n := s.asked.Add(1)
 				select { // a slow answer, not a wait for something to happen
@@ -149,7 +163,11 @@ func (s *street) judged(rollout estate.Rollout) (r store.Rollout, detail string,
 		return detail, err
 	}})
 	e, _ := b.engine("a")
-	return b.until(b.start(e), ended), detail, memory
+	until := ended
+	if s.asking {
+		until = waiting
+	}
+	return b.until(b.start(e), until), detail, memory
 }
 
 var demanding = estate.Rollout{Requests: 40, MaxErrorRate: .01, StepDeadline: 25 * time.Second}

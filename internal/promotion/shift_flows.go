@@ -1,0 +1,84 @@
+package promotion
+
+import (
+	"context"
+	"sync"
+
+	"github.com/waybill-dev/waybill/internal/bridge"
+)
+
+// flowState is what readiness and flows on the new pool have shown.
+type flowState struct {
+	rounds  int
+	passed  int64 // flows, over all rounds
+	ready   bool
+	failure string
+	err     error // the pool could not be asked
+}
+
+// flowRounds asks the new pool for readiness and flows again and again, beside the counting: flows
+// take their time, and a verdict on real requests does not wait for them.
+type flowRounds struct {
+	ended chan struct{} // closed once nothing is asked any more
+	mu    sync.Mutex
+	state flowState
+}
+
+// watchFlows goes on until ctx is done, or the pool could not be asked.
+func watchFlows(ctx context.Context, w *Work) *flowRounds {
+	f := &flowRounds{ended: make(chan struct{})}
+	pool, database := w.memory.NewPool, w.state.Database
+	go func() {
+		defer close(f.ended)
+		for {
+			next, err := w.flowRound(ctx, pool, database)
+			if ctx.Err() != nil {
+				return
+			}
+			f.mu.Lock()
+			next.rounds, next.passed, next.err = f.state.rounds+1, f.state.passed+next.passed, err
+			f.state = next
+			f.mu.Unlock()
+			if err != nil || sleep(ctx, flowsEvery) != nil {
+				return
+			}
+		}
+	}()
+	return f
+}
+
+func (f *flowRounds) latest() (flowState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state, f.state.err
+}
+
+func (w *Work) flowRound(ctx context.Context, pool, database string) (f flowState, err error) {
+	client, err := w.bridge(ctx, pool)
+	if err != nil {
+		return f, err
+	}
+	defer client.Close()
+	ready, err := client.Ready(ctx, database)
+	if err != nil {
+		return f, err
+	}
+	f.ready, f.failure = ready.Ready, ready.Reason
+	if !ready.Ready {
+		return f, nil
+	}
+	flows, err := w.runFlows(ctx, pool)
+	if err != nil && len(flows) == 0 {
+		return f, err
+	}
+	f.failure = ""
+	for _, flow := range flows {
+		switch flow.Outcome {
+		case bridge.FlowFailed:
+			f.failure = describeFlow(flow)
+		case bridge.FlowPassed:
+			f.passed++
+		}
+	}
+	return f, nil
+}
