@@ -35,6 +35,7 @@ func (d *document) environment(e *Environment) {
 		d.oneOf("rehearsal", string(e.Rehearsal), rehearsals)
 	}
 	d.rollout(e.Rollout)
+	d.approvals(e.Approvals)
 }
 
 // within checks a figure that was given; a default needs no check.

@@ -2,6 +2,7 @@ package estate
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -32,10 +33,30 @@ func (d *document) tenant(t *Tenant) {
 			d.problem(field, shorten(module)+" is no technical name of a module; letters, digits and underscores expected", "for example sale_stock")
 		}
 	}
+	if d.given("ring") && !d.unread("ring") {
+		d.name("ring", t.Ring)
+	}
+	d.labels("labels", t.Labels)
 	d.once("languages", t.Languages)
 	for i, language := range t.Languages[:min(len(t.Languages), maxList)] {
 		if field := fmt.Sprintf("languages[%d]", i); !languageRule.MatchString(language) && !d.unread(field) {
 			d.problem(field, shorten(language)+" is no language code of Odoo; de_DE, fr or sr@latin expected", languageHint(language))
+		}
+	}
+}
+
+// labels checks names and values of labels.
+func (d *document) labels(field string, labels map[string]string) {
+	if len(labels) > maxLabels {
+		d.problem(field, fmt.Sprintf("has %d entries; at most %d are possible", len(labels), maxLabels), "")
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if !nameRule.MatchString(key) || len(key) > maxName {
+			d.problem(field+"."+key, shorten(key)+" is no name of a label; small letters, digits and hyphens expected", "for example country")
+		}
+		if value := labels[key]; !labelValueRule.MatchString(value) {
+			d.problem(field+"."+key, shorten(value)+" is no value of a label; letters, digits, dots, underscores and hyphens expected", "for example de")
 		}
 	}
 }

@@ -17,7 +17,10 @@ func (all *declarations) together() {
 	all.oneChecks()
 	all.oneVulnerabilities()
 	all.trusts()
+	all.policiesTogether()
 	all.accesses()
+	all.calendarsTogether()
+	all.notificationsTogether()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

@@ -19,6 +19,7 @@ type document struct {
 	at     position
 	kind   string
 	where  map[string]position
+	texts  map[string]position // of the first character of each text
 	report *report
 
 	anchors map[string]ast.Node
@@ -218,6 +219,9 @@ func (d *document) pairs(node ast.Node, path string, each func(key string, keyNo
 		}
 		seen[key] = place(keyNode)
 		d.where[full] = place(keyNode)
+		if start, ok := textStart(entry.Value); ok {
+			d.texts[full] = start
+		}
 		if entry.Value != nil && !isMapping(entry.Value) {
 			if _, sequence := entry.Value.(*ast.SequenceNode); !sequence {
 				d.where[full] = place(entry.Value)

@@ -24,6 +24,7 @@ func (e *Environment) fill(given func(string) bool) {
 	or(given, "rollout.max_error_rate", &e.Rollout.MaxErrorRate, 0.01)
 	or(given, "rollout.bake", &e.Rollout.Bake, time.Minute)
 	e.Rollout.fillSignals(given)
+	e.fillApprovals(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

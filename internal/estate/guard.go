@@ -25,6 +25,21 @@ const (
 	maxAliases   = 1000    // uses of one document
 )
 
+// Guard refuses YAML that nests deeper, or has more in it, than any file of an estate needs: for files beside an
+// estate that are read with a decoder that has no limits.
+func Guard(content []byte) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("cannot be read as YAML")
+		}
+	}()
+	if p := guard("", lexer.Tokenize(string(content))); p != nil {
+		p.File = ""
+		return p
+	}
+	return nil
+}
+
 // syntax reads one file into YAML nodes. The parser beneath recurses without a limit and may
 // panic on odd input: so nesting is measured on the tokens first, and a panic becomes a problem.
 func syntax(name string, content []byte) (file *ast.File, problem *Problem) {

@@ -14,7 +14,32 @@ import (
 // maxEntries bounds the walk through an estate's folder.
 const maxEntries = 100_000
 
-// Load reads all *.yaml and *.yml files under dir, but hidden ones. Links are followed as long
+// casesFile says whether a file holds cases for waybill policy test and is no part of the declared state.
+func casesFile(name string) bool {
+	return strings.HasSuffix(name, "_test.yaml") || strings.HasSuffix(name, "_test.yml")
+}
+
+// CasesFiles lists the files under dir that hold cases for waybill policy test, sorted.
+func CasesFiles(dir string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path != dir && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+		case !entry.IsDir() && casesFile(path):
+			found = append(found, path)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Load reads all *.yaml and *.yml files under dir, but hidden ones and those that end in _test.yaml, which hold
+// cases for waybill policy test. Links are followed as long
 // as they stay inside the folder. Where dir is in a Git repository, Commit and Dirty are filled
 // in. The error joins every Problem found.
 func Load(ctx context.Context, dir string) (*Estate, error) {
@@ -34,6 +59,9 @@ func Load(ctx context.Context, dir string) (*Estate, error) {
 		return nil, err
 	}
 	if err := e.readTrustKeys(absolute); err != nil {
+		return nil, err
+	}
+	if err := e.readCalendarFiles(absolute); err != nil {
 		return nil, err
 	}
 	e.Root = absolute
@@ -75,7 +103,7 @@ func gather(ctx context.Context, dir string) (map[string][]byte, error) {
 			}
 			return nil
 		}
-		if suffix := filepath.Ext(name); entry.IsDir() || suffix != ".yaml" && suffix != ".yml" {
+		if suffix := filepath.Ext(name); entry.IsDir() || suffix != ".yaml" && suffix != ".yml" || casesFile(name) {
 			return nil
 		}
 		if len(files) >= maxFiles {

@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Access"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Policy", "Access", "Calendar", "Notifications"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -28,7 +28,10 @@ type declarations struct {
 	checks          []declared[Checks]
 	vulnerabilities []declared[Vulnerabilities]
 	trust           []declared[Trust]
+	policies        []declared[Policy]
 	access          []declared[Access]
+	calendars       []declared[Calendar]
+	notifications   []declared[Notifications]
 	report          report
 	documents       int
 }
@@ -75,7 +78,7 @@ func (all *declarations) file(name string, content []byte) {
 			all.report.add(&Problem{File: name, Message: fmt.Sprintf("the estate has more than %d documents", maxDocuments)})
 			return
 		}
-		all.document(&document{file: name, at: place(doc.Body), where: map[string]position{}, report: &all.report}, doc.Body)
+		all.document(&document{file: name, at: place(doc.Body), where: map[string]position{}, texts: map[string]position{}, report: &all.report}, doc.Body)
 	}
 }
 
@@ -119,8 +122,14 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.vulnerabilities = read(all.vulnerabilities, d, body, (*Vulnerabilities).fill)
 	case "Trust":
 		all.trust = read(all.trust, d, body, (*Trust).fill)
+	case "Policy":
+		all.policies = read(all.policies, d, body, (*Policy).fill)
 	case "Access":
 		all.access = read(all.access, d, body, (*Access).fill)
+	case "Calendar":
+		all.calendars = read(all.calendars, d, body, (*Calendar).fill)
+	case "Notifications":
+		all.notifications = read(all.notifications, d, body, (*Notifications).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -160,6 +169,15 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.access {
 		all.access[i].doc.access(&all.access[i].value)
 	}
+	for i := range all.policies {
+		all.policies[i].doc.policy(&all.policies[i].value)
+	}
+	for i := range all.calendars {
+		all.calendars[i].doc.calendar(&all.calendars[i].value)
+	}
+	for i := range all.notifications {
+		all.notifications[i].doc.notifications(&all.notifications[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -192,6 +210,16 @@ func (all *declarations) assemble() *Estate {
 	for _, a := range all.access {
 		e.Access.Users = append(e.Access.Users, a.value.Users...)
 		e.Access.Groups = append(e.Access.Groups, a.value.Groups...)
+	}
+	for _, p := range all.policies {
+		e.Policies = append(e.Policies, p.value)
+	}
+	slices.SortFunc(e.Policies, func(a, b Policy) int { return strings.Compare(a.Name, b.Name) })
+	for _, c := range all.calendars {
+		e.Calendars = append(e.Calendars, c.value)
+	}
+	for i := range all.notifications { // at most one
+		e.Notifications = &all.notifications[i].value
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

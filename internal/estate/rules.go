@@ -15,19 +15,21 @@ const (
 	maxSetting  = 4096
 	maxList     = 1000
 	maxSteps    = 20
+	maxLabels   = 50
 )
 
 var (
-	nameRule     = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
-	seriesRule   = regexp.MustCompile(`^(saas~)?[0-9]{1,2}\.[0-9]$`)
-	databaseRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
-	moduleRule   = regexp.MustCompile(`^[a-zA-Z0-9_]{1,128}$`)
-	languageRule = regexp.MustCompile(`^[a-z]{2,3}(_[A-Z][A-Za-z]{1,3}|_[0-9]{3})?(@[a-z]+)?$`)
-	labelRule    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	settingRule  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	secretRule   = regexp.MustCompile(`^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`)
-	durationRule = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
-	percentRule  = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?%$`)
+	nameRule       = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
+	seriesRule     = regexp.MustCompile(`^(saas~)?[0-9]{1,2}\.[0-9]$`)
+	databaseRule   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+	moduleRule     = regexp.MustCompile(`^[a-zA-Z0-9_]{1,128}$`)
+	languageRule   = regexp.MustCompile(`^[a-z]{2,3}(_[A-Z][A-Za-z]{1,3}|_[0-9]{3})?(@[a-z]+)?$`)
+	labelRule      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	labelValueRule = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$`)
+	settingRule    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	secretRule     = regexp.MustCompile(`^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`)
+	durationRule   = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
+	percentRule    = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?%$`)
 )
 
 // span is what a figure may be, both ends included.

@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", and "estate" for a document of any kind. They come
+// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", "access", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -44,6 +44,10 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
 		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
 		{"Trust", filled((*Trust).fill, Trust{}), nil},
+		{"Policy", filled((*Policy).fill, Policy{}), []string{"name", "rules"}},
+		{"Access", filled((*Access).fill, Access{}), nil},
+		{"Calendar", filled((*Calendar).fill, Calendar{}), []string{"name", "timezone"}},
+		{"Notifications", filled((*Notifications).fill, Notifications{}), []string{"targets"}},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -234,6 +238,32 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Tenant.hosts":
 		s.MinItems = 1
 		s.Items.MaxLength = maxHost
+	case "Tenant.ring", "Policy.name", "Policy.rules[].id":
+		name(s)
+	case "Policy.environments", "Policy.rings":
+		name(s.Items)
+	case "Policy.classes":
+		s.Items.Enum = words(classes)
+	case "Policy.tenants":
+		s.Names = &schema{Pattern: nameRule.String(), MaxLength: maxName}
+		s.Additional = &schema{Type: "string", Pattern: labelValueRule.String()}
+	case "Policy.rules":
+		s.MinItems, s.MaxItems = 1, maxRules
+	case "Policy.rules[].expr":
+		s.MaxLength = maxExpr
+	case "Policy.rules[].message", "Policy.rules[].why", "Policy.rules[].exceptions[].reason":
+		s.MaxLength = maxText
+	case "Policy.rules[].severity":
+		s.Enum = words(severities)
+	case "Policy.rules[].emergency":
+		s.Enum = words(emergencies)
+	case "Policy.rules[].exceptions":
+		s.Items.Required = []string{"reason", "expires"}
+	case "Policy.rules[].exceptions[].expires":
+		s.Pattern = dayRule.String()
+	case "Tenant.labels":
+		s.Names = &schema{Pattern: nameRule.String(), MaxLength: maxName}
+		s.Additional = &schema{Type: "string", Pattern: labelValueRule.String()}
 	case "Tenant.modules":
 		s.Items.Pattern = moduleRule.String()
 	case "Tenant.languages":
@@ -257,6 +287,50 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.MinLength, s.MaxLength = 1, maxText
 	case "Trust.keys[].not_before", "Trust.keys[].not_after":
 		s.Pattern = dayRule.String()
+	case "Environment.approvals.required", "Environment.approvals.breaking", "Environment.approvals.infrastructure.required":
+		s.Default, s.Minimum, s.Maximum = nil, peopleSpan.least, peopleSpan.most
+	case "Environment.approvals.expires":
+		s.Default = nil
+	case "Environment.approvals.roles", "Environment.approvals.infrastructure.roles":
+		s.MinItems = 1
+		s.Items.Enum = words(names(ApprovingRoles))
+	case "Access.users", "Access.groups":
+		s.Items.Required = []string{"name"}
+	case "Access.users[].roles", "Access.groups[].roles":
+		s.Items.Required = []string{"role"}
+	case "Access.users[].name", "Access.groups[].name":
+		name(s)
+	case "Access.users[].groups", "Access.users[].roles[].environments", "Access.groups[].roles[].environments":
+		name(s.Items)
+	case "Access.users[].roles[].role", "Access.groups[].roles[].role":
+		s.Enum = words(names(Roles))
+	case "Notifications.targets":
+		s.MinItems, s.MaxItems = 1, maxTargets
+		s.Items.Required = []string{"name", "url"}
+	case "Notifications.targets[].name":
+		name(s)
+	case "Notifications.targets[].url":
+		s.Pattern = secretRule.String()
+	case "Notifications.targets[].events":
+		s.Items.Enum = words(notificationEvents)
+	case "Notifications.targets[].environments":
+		name(s.Items)
+	case "Calendar.name":
+		name(s)
+	case "Calendar.windows", "Calendar.freezes":
+		s.Items.Required = []string{"name"}
+		if path == "freezes" {
+			s.Items.Required = []string{"name", "reason"}
+		}
+	case "Calendar.windows[].duration", "Calendar.freezes[].duration":
+		s.Default = nil
+	case "Calendar.windows[].starting", "Calendar.freezes[].starting":
+		s.Pattern = dayRule.String()
+	case "Calendar.windows[].name", "Calendar.freezes[].name", "Calendar.freezes[].reason":
+		s.MinLength, s.MaxLength = 1, maxText
+	case "Calendar.windows[].applies_to.labels", "Calendar.freezes[].applies_to.labels":
+		s.Names = &schema{Pattern: nameRule.String(), MaxLength: maxName}
+		s.Additional = &schema{Type: "string", Pattern: labelValueRule.String()}
 	case "Vulnerabilities.databases":
 		s.MinItems = 1
 		s.Items.MinLength = 1

@@ -17,6 +17,9 @@ func suggest(word string, known []string) string {
 	return ""
 }
 
+// Nearest returns the known word that was probably meant, if one is a slip of the finger away.
+func Nearest(word string, known []string) (string, bool) { return nearest(word, known) }
+
 // nearest returns the known word with the smallest edit distance, when that is small enough
 // for a slip of the finger: one change for short words, up to three for long ones.
 func nearest(word string, known []string) (string, bool) {

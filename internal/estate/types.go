@@ -19,6 +19,10 @@ type Estate struct {
 	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
 	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
 	Trusts          []Trust          `json:",omitempty"` // see TrustFor
+	Calendars       []Calendar       `json:",omitempty"` // in the order of their files, see Calendar
+	Notifications   *Notifications   `json:",omitempty"` // at most one document; nil where there is none: nobody is told
+	Policies        []Policy         `json:",omitempty"` // sorted by name, see PoliciesFor
+	Access          Access           `json:",omitzero"`  // users and groups of all documents; empty: the holder of the data folder's token is alone
 }
 
 // Product is what is built and how it travels. kind: Product.
@@ -44,6 +48,7 @@ type Environment struct {
 	Class      Class             `yaml:"class" json:"class,omitempty"`           // at least this class, whatever the evidence
 	Rehearsal  Rehearsal         `yaml:"rehearsal" json:"rehearsal,omitempty"`   // whether a release's class comes from a rehearsal: off, auto or required; default off
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
+	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
 }
 
 // Runtime says where an environment runs. Only Docker for now.
@@ -99,6 +104,9 @@ type Tenant struct {
 	Hosting     Hosting  `yaml:"hosting" json:"hosting"`   // default shared
 	Modules     []string `yaml:"modules" json:"modules"`   // installed when the tenant is created, and by a promotion that finds one missing
 	Languages   []string `yaml:"languages" json:"languages,omitempty"`
+
+	Ring   string            `yaml:"ring" json:"ring,omitempty"`     // the tenants that take a release together; a name, for policies and calendars to select by
+	Labels map[string]string `yaml:"labels" json:"labels,omitempty"` // free words about the tenant, like {country: de, process: inbound}; policies and calendars select by them
 }
 
 // Rehearsal says whether the class of a release comes from a rehearsal on a copy of the tenant's data.
