@@ -1,0 +1,20 @@
+package ledger
+
+// The kinds of events that Waybill's own parts record; docs/ledger.md says what each holds. Others add
+// their own, as subject.act.
+const (
+	ServerStarted     = "server.started"
+	ReleaseKnown      = "release.registered"
+	PromotionAsked    = "promotion.asked"
+	PromotionResumed  = "promotion.resumed"
+	PromotionEnded    = "promotion.ended"
+	RollbackAsked     = "rollback.asked"
+	RolloutStep       = "rollout.step"
+	RolloutEnded      = "rollout.ended"
+	RolloutWaits      = "rollout.waits"
+	AdmissionRefused  = "admission.refused"
+	QuarantineSet     = "quarantine.set"
+	QuarantineLifted  = "quarantine.lifted"
+	RehearsalAsked    = "rehearsal.asked"
+	CheckpointsPruned = "checkpoints.pruned"
+)
