@@ -64,6 +64,10 @@ bench: build ## Ratios against what one would do without Waybill
 bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollbacks, time to find harm
 	go run ./test/bench/judge
 
+.PHONY: bench-signals
+bench-signals: build ## What it costs to time a call, on real Odoo (less than 50 µs)
+	$(WITH) packages docker base -- hack/test.sh bench-signals
+
 .PHONY: bench-build
 bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
 	$(WITH) packages docker base -- hack/test.sh bench-build

@@ -9,6 +9,7 @@
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
+#   hack/test.sh bench-signals   what it costs to time a call
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
@@ -104,8 +105,12 @@ bench-build)
 bench-rehearsal)
 	section "benchmarks of rehearsals" odoo -v -run '^$' -bench "^BenchmarkRehearsal\$/^(${WAYBILL_BENCH:-trace|blocked|memory})\$" -benchtime 1x ./test/rehearsal
 	;;
+bench-signals)
+	prepare
+	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
+	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build|bench-rehearsal" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

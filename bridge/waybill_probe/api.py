@@ -1,4 +1,4 @@
-"""The server's calls to a running pool: /waybill/v1/ready, /flows, /status.
+"""The server's calls to a running pool: /waybill/v1/ready, /flows, /signals, /status.
 
 Answered before Odoo sees the request: whatever Host it names, without session, and for whoever
 has no valid signature as if nothing were there.
@@ -12,7 +12,7 @@ import time
 import odoo.release
 from odoo import http
 
-from . import compat, flows, paths, pool, readiness, signature, tenancy
+from . import compat, flows, paths, pool, readiness, signals, signature, tenancy
 
 _logger = logging.getLogger(__name__)
 
@@ -82,12 +82,13 @@ def _dispatch(method, path, query, body):
 
     if (method, path) == ("GET", "/waybill/v1/status"):
         return "200 OK", _status()
-    if (method, path) == ("GET", "/waybill/v1/ready"):
+    asked = {"/waybill/v1/ready": readiness.check, "/waybill/v1/signals": signals.answer}.get(path)
+    if asked and method == "GET":
         names = parse_qs(query).get("db", [])
         if len(names) != 1:
             raise _Answer("400 Bad Request", {"error": "which database? say ?db=NAME"})
         with tenancy.serving(_listed(names[0])):
-            return "200 OK", readiness.check(names[0])
+            return "200 OK", asked(names[0])
     if (method, path) == ("POST", "/waybill/v1/flows"):
         return "200 OK", _flows(body)
     raise _Answer("400 Bad Request", {"error": "no call %s %s in protocol %d" % (method, path, paths.PROTOCOL)})

@@ -83,3 +83,13 @@ FATAL_WARNINGS = (
 SCHEMA_LOGGER = "odoo.schema"
 # Odoo says this of columns that have long been NULL-able, at every load.
 SCHEMA_HARMLESS = ("Missing not-null constraint", "Index attribute on", "Keep unexpected index")
+
+
+def module_folder(name):
+    """Where a module is on disk; empty where it is not."""
+    from odoo.modules import module
+
+    if SERIES >= 19:
+        manifest = module.Manifest.for_addon(name, display_warning=False)
+        return manifest.path if manifest else ""
+    return module.get_module_path(name, display_warning=False) or ""

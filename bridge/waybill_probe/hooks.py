@@ -19,10 +19,11 @@ def install():
         _logger.info("no %s and no WAYBILL_ROLE: the Waybill bridge stays out of the way", paths.POOL_FILE)
         return
     # With a role but without pool.json nothing is served: better closed than open.
-    from . import api, peace, processes, tenancy
+    from . import api, peace, processes, signals, tenancy
 
     tenancy.install()
     api.install()
     processes.install()
     peace.install()
+    signals.install()
     _logger.info("Waybill bridge, protocol %d, role %s", paths.PROTOCOL, paths.ROLE or "any")
