@@ -1,7 +1,11 @@
 // Package api is the HTTP API: the only way in, for the command line as for anybody else.
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/promotion"
+)
 
 // Promotion is what the API tells of a promotion.
 type Promotion struct {
@@ -32,6 +36,8 @@ type Rollout struct {
 	WaitsFor    string  `json:"waits_for,omitempty"`
 	Checkpoint  string  `json:"checkpoint,omitempty" doc:"The checkpoint to restore from by hand"`
 	Steps       []Step  `json:"steps"`
+
+	Verdicts []promotion.Verdict `json:"verdicts,omitempty" doc:"On the weights of the shift and the bake, with their evidence; not in lists"`
 }
 
 // Step is one try at one step.

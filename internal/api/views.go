@@ -40,6 +40,10 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 	if err != nil {
 		return nil, err
 	}
+	verdictsOf, err := b.verdicts(ctx, len(rows) == 1, rolloutIDs)
+	if err != nil {
+		return nil, err
+	}
 	stepsOf := map[string][]Step{}
 	for _, s := range steps {
 		stepsOf[s.RolloutID] = append(stepsOf[s.RolloutID], Step{Name: s.Name, Undo: s.Undo, Outcome: s.Outcome, Detail: s.Detail, Started: s.StartedAt, Finished: s.FinishedAt})
@@ -58,7 +62,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 			}
 			view.Revision += r.Revision
 			rollout := Rollout{Tenant: r.Tenant, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor,
-				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID]}
+				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID], Verdicts: verdictsOf[r.ID]}
 			if rollout.Checkpoint == "" {
 				rollout.Checkpoint = memory.Checkpoint
 			}
