@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -247,7 +248,7 @@ func (e *Engine) forward(ctx, stepCtx context.Context, w *Work, procedure []Step
 	if err != nil {
 		return e.giveBack(ctx, w.lease, r)
 	}
-	w.seq = seq
+	w.seq, w.doing, w.skipped = seq, step.Name, skipped
 	e.fault("before:" + step.Name)
 	bounded, done := w.withinHold(stepCtx, step)
 	detail, err := step.Do(bounded, w)
@@ -327,7 +328,7 @@ func (e *Engine) back(ctx, stepCtx context.Context, w *Work, procedure []Step, r
 	if err != nil {
 		return e.giveBack(ctx, w.lease, r)
 	}
-	w.seq = seq
+	w.seq, w.doing, w.undoing = seq, step.Name, true
 	e.fault("before-undo:" + step.Name)
 	detail, err := step.Undo(stepCtx, w)
 	err = w.explain(ctx, stepCtx, stepCtx, err)
@@ -370,13 +371,27 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 			if err := e.rooms.Store.EndStep(ctx, tx, w.lease, seq, outcome, detail, next, skipped...); err != nil {
 				return err
 			}
+			if err := e.recordStep(ctx, tx, w, seq, outcome, detail); err != nil {
+				return err
+			}
+			if err := e.recordTurn(ctx, tx, w, next); err != nil {
+				return err
+			}
 			if next.State == store.Done && next.Outcome == store.RolledBack && w.promotion.Kind == KindPromote && !w.memory.NotAdmitted {
 				if err := e.rooms.Store.Quarantine(ctx, tx, next.Environment, w.promotion.Release, w.promotion.ID, next.Reason); err != nil {
+					return err
+				}
+				if err := ledger.Record(ctx, tx, w.event(ledger.QuarantineSet, map[string]any{"reason": next.Reason})); err != nil {
 					return err
 				}
 			}
 			if next.State == store.Done || next.State == store.Waiting || next.Outcome == "" {
 				if err := e.rooms.Store.Conclude(ctx, tx, next.PromotionID); err != nil {
+					return err
+				}
+			}
+			if next.State == store.Done {
+				if err := e.recordConclusion(ctx, tx, w); err != nil {
 					return err
 				}
 			}

@@ -65,6 +65,9 @@ func (e *Engine) Start(ctx context.Context, declared *estate.Estate, q Request) 
 		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, rollouts); err != nil {
 			return err
 		}
+		if err := recordAsked(ctx, tx, p, q, snapshot); err != nil {
+			return err
+		}
 		for _, r := range rollouts {
 			if err := e.enqueue(ctx, tx, r.ID, 0); err != nil {
 				return err

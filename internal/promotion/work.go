@@ -124,6 +124,9 @@ type Work struct {
 	rollout   store.Rollout
 	lease     store.Lease
 	seq       int64
+	doing     string // name of the step that is being done or undone
+	undoing   bool
+	skipped   []store.Skipped // steps just before it that did not apply
 	env       Snapshot
 	options   Options
 	tenant    estate.Tenant // as the estate declares it

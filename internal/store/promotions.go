@@ -200,7 +200,10 @@ func (s *Store) SaveMemory(ctx context.Context, l Lease, memory any) error {
 }
 
 // Skipped is a step that did not apply.
-type Skipped struct{ Name, Why string }
+type Skipped struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
 
 // BeginStep notes the steps that did not apply, and that the next one has begun. A try of the
 // same step that was cut off is closed as interrupted.
@@ -271,6 +274,11 @@ func (s *Store) closeSkipped(ctx context.Context, tx pgx.Tx, l Lease, skip Skipp
 
 // Conclude sets the promotion's outcome once no rollout of it is unfinished.
 func (s *Store) Conclude(ctx context.Context, tx pgx.Tx, promotion string) error {
+	// In a statement of its own, so that the one below sees what another rollout of the promotion, which ends at
+	// the same time, has committed: else each would see the other as open, and nobody would conclude.
+	if _, err := tx.Exec(ctx, "select from promotions where id = $1 for no key update", promotion); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `update promotions set finished_at = case when o.open = 0 then now() end, outcome = case
 			when o.open > 0 and o.waiting > 0 then 'waiting' when o.open > 0 then ''
 			when o.back = 0 then 'promoted' when o.promoted = 0 then 'rolled_back' else 'halted' end
