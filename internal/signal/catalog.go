@@ -37,7 +37,7 @@ var Calls = []string{
 
 var fixed = []judge.Signal{
 	{Name: RequestsFailed, Kind: judge.Shares, Role: judge.Trigger, Tolerance: .01},
-	{Name: RequestsSeconds, Kind: judge.Latency, Role: judge.Warning, Tolerance: .05, Bounds: router.LatencyBounds},
+	{Name: RequestsSeconds, Kind: judge.Latency, Role: judge.Warning, Tolerance: .25, Ratio: 1.25, Bounds: router.LatencyBounds},
 	{Name: LogErrors, Kind: judge.Events, Role: judge.Warning, Tolerance: .5},
 	{Name: LogWarnings, Kind: judge.Events, Role: judge.Warning, Tolerance: 1},
 	{Name: LogSlow, Kind: judge.Events, Role: judge.Warning, Tolerance: 1},
@@ -63,7 +63,7 @@ func Lookup(name string) (judge.Signal, error) {
 		case CallRefused: // people are refused every day, and not at the same rate
 			return judge.Signal{Name: name, Kind: judge.Shares, Role: judge.Warning, Tolerance: .05}, nil
 		case CallSeconds:
-			return judge.Signal{Name: name, Kind: judge.Latency, Role: judge.Trigger, Tolerance: .1, Bounds: bridge.SignalBounds}, nil
+			return judge.Signal{Name: name, Kind: judge.Latency, Role: judge.Trigger, Tolerance: .25, Ratio: 1.25, Bounds: bridge.SignalBounds}, nil
 		}
 	}
 	return judge.Signal{}, fmt.Errorf("no signal %q; there are %s, and CALL%s, CALL%s and CALL%s for a call such as %s",

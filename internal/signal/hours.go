@@ -66,8 +66,8 @@ func (t *Tally) Add(tenant string, observations []judge.Observation) []Hour {
 }
 
 // SameHours picks, of the hours kept, those of the last weeks that were the same hour of the same weekday
-// as at, by the tenant's clock on the wall, and the hour before and after it. The week before at is the first;
-// hours of the last day are not among them, they may be the release's own.
+// as at, by the tenant's clock on the wall, and the hours before and after it. The week of at itself is not
+// among them: its hours may be the release's own.
 func SameHours(hours []Hour, at time.Time, weeks int, zone *time.Location) []Hour {
 	if zone == nil {
 		zone = time.UTC
