@@ -13,7 +13,13 @@ func bake(ctx context.Context, w *Work) (string, error) {
 	rollout := w.env.Environment.Rollout
 	if w.memory.BakeUntil.IsZero() {
 		w.memory.BakeUntil = time.Now().UTC().Add(rollout.Bake)
+		before := w.memory.Shift
 		w.memory.Shift = nil
+		if before != nil && before.Watch != nil {
+			if a := newAfter(rollout, before.Watch.Usual); a != nil {
+				w.memory.Shift = &baseline{After: a}
+			}
+		}
 		if err := w.remember(ctx); err != nil {
 			return "", err
 		}
@@ -33,7 +39,10 @@ func bake(ctx context.Context, w *Work) (string, error) {
 		if base := w.memory.Shift; base == nil || !base.RouterStarted.Equal(started) {
 			next := &baseline{Since: time.Now().UTC(), RouterStarted: started, Old: now.Old, New: now.New}
 			if base != nil {
-				next.Since, next.Cron = base.Since, base.Cron
+				next.Cron, next.After = base.Cron, base.After
+				if !base.Since.IsZero() {
+					next.Since = base.Since
+				}
 			}
 			w.memory.Shift = next
 			if err := w.remember(ctx); err != nil {

@@ -18,6 +18,7 @@ type baseline struct {
 	Compared *judge.Comparison `json:"compared,omitempty"`
 	Watch    *keptWatch        `json:"watch,omitempty"` // likewise, of the business signals
 	Cron     *cronBase         `json:"cron,omitempty"`  // of the bake
+	After    *after            `json:"after,omitempty"` // likewise
 }
 
 // next is what a weight leaves to the one after it: the evidence, and no counts.

@@ -58,16 +58,23 @@ func (c *cronWatch) look(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	c.told, c.trouble, c.fails = nil, "", nil
-	switch {
-	case err != nil:
+	c.told, c.trouble = nil, ""
+	c.fails = c.fails[:0]
+	if err != nil {
 		c.trouble = oneLine(err.Error())
 		if c.client != nil {
 			c.client.Close()
 			c.client = nil
 		}
 		return nil
-	case told.Cron == nil:
+	}
+	if a := c.work.memory.Shift.After; a != nil && c.read.Sub(a.Read) >= a.Every {
+		c.fails = append(c.fails, a.look(c.read.UTC(), told)...)
+		if err := c.work.remember(ctx); err != nil {
+			return err
+		}
+	}
+	if told.Cron == nil {
 		c.trouble = strings.Join(told.Problems, "; ")
 		return nil
 	}
@@ -83,7 +90,7 @@ func (c *cronWatch) look(ctx context.Context) error {
 		c.work.memory.Shift.Cron = base
 		return c.work.remember(ctx)
 	}
-	c.fails = judgeCron(c.work.env.Environment.Rollout, *base, *told.Cron, time.Since(base.Since))
+	c.fails = append(c.fails, judgeCron(c.work.env.Environment.Rollout, *base, *told.Cron, time.Since(base.Since))...)
 	return nil
 }
 

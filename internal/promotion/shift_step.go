@@ -277,6 +277,7 @@ func (s *stepWatch) conclude(ctx context.Context, at time.Time, flows flowState,
 	if err := s.signals.keep(); err != nil {
 		return err
 	}
+	s.memory.Shift.Watch.Usual = usualCalls(s.findings.all)
 	v := s.verdict(at, flows, outcome, says)
 	if err := s.rooms.Store.PutVerdict(ctx, s.lease, v.Stage, string(outcome), oneLine(says), v); err != nil {
 		return err

@@ -88,6 +88,8 @@ type keptWatch struct {
 	Done    map[string]total  `json:"done,omitempty"`   // business calls on the new pool
 	Events  int64             `json:"events"`           // of them, at this weight
 	Absent  string            `json:"absent,omitempty"` // why there are none to be judged
+
+	Usual map[string]judge.Counts `json:"usual,omitempty"` // what the old release's calls did, for the bake
 }
 
 // total follows a counter.

@@ -314,3 +314,41 @@ func TestCronVerdicts(t *testing.T) {
 		})
 	}
 }
+
+// After the shift, what the old release did during it is what is usual.
+func TestAfterAgainstBefore(t *testing.T) {
+	rollout := estate.Rollout{Bake: time.Hour}
+	usual := map[string]judge.Counts{"order_confirm.failed": {Requests: 1000, Failed: 2}, "pos_sync.failed": {Requests: 3}}
+	play := func(share float64) (string, int) {
+		a := newAfter(rollout, usual)
+		require.Len(t, a.Of, 1, "three calls say nothing of what is usual")
+		dice := rand.New(rand.NewPCG(4, uint64(1000*share)))
+		at := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
+		c := bridge.Call{Name: "order_confirm"}
+		for minute := range 60 {
+			at = at.Add(time.Minute)
+			for range 30 {
+				c.Total++
+				if dice.Float64() < share {
+					c.Failed++
+				}
+			}
+			raw, err := json.Marshal(a) // another server
+			require.NoError(t, err)
+			a = &after{}
+			require.NoError(t, json.Unmarshal(raw, a))
+			if fails := a.look(at, bridge.Signals{Source: 1, Calls: []bridge.Call{c}}); len(fails) > 0 {
+				return fails[0], minute
+			}
+		}
+		return "", 60
+	}
+	says, _ := play(.002)
+	require.Empty(t, says)
+	says, minute := play(.1)
+	require.Contains(t, says, "order_confirm.failed: ")
+	require.Less(t, minute, 10)
+	t.Log(minute, says)
+	require.Nil(t, newAfter(rollout, nil))
+	require.Empty(t, (*after)(nil).look(time.Time{}, bridge.Signals{}))
+}
