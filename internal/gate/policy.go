@@ -149,25 +149,16 @@ func (r *rule) excepted(f *Facts, now time.Time) (estate.PolicyException, bool) 
 	return estate.PolicyException{}, false
 }
 
-// Reads are the groups of facts that the rules which these facts concern read, sorted.
+// Reads are the facts that the rules which these facts concern read, sorted.
 func (s *Set) Reads(f *Facts) []string {
-	var groups []string
+	var names []string
 	for i := range s.rules {
-		if s.rules[i].selects(f) {
-			groups = appendGroups(groups, s.rules[i].x.reads)
+		if r := &s.rules[i]; r.selects(f) {
+			names = append(names, r.x.reads...)
 		}
 	}
-	slices.Sort(groups)
-	return groups
-}
-
-func appendGroups(groups, names []string) []string {
-	for _, name := range names {
-		if group := groupOf(name); !slices.Contains(groups, group) {
-			groups = append(groups, group)
-		}
-	}
-	return groups
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // ShownRule is a rule as it is evaluated.

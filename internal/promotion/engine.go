@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -55,6 +56,7 @@ type Engine struct {
 	river  *river.Client[pgx.Tx]
 	holder string
 	log    *slog.Logger
+	rules  gate.Evaluator     // compiled policies
 	fault  func(point string) // called at step boundaries and inside steps; tests kill the server there
 
 	mu     sync.Mutex
@@ -69,6 +71,7 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 	e := &Engine{rooms: rooms, holder: holder, log: log, fault: fault, atWork: map[string]chan struct{}{}}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{engine: e})
+	river.AddWorker(workers, &gateWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(rooms.Store.Pool), &river.Config{
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:           workers,
@@ -88,6 +91,9 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.river.Start(context.WithoutCancel(ctx)); err != nil {
 		return err
+	}
+	if err := e.lookAgain(ctx); err != nil && ctx.Err() == nil {
+		e.log.Warn("look again at the gates", "error", err)
 	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -233,7 +239,7 @@ func (e *Engine) forward(ctx, stepCtx context.Context, w *Work, procedure []Step
 	for ; index < len(procedure); index++ {
 		if applies, why := procedure[index].applies(w); applies {
 			break
-		} else if procedure[index].When != nil {
+		} else if why != "" {
 			skipped = append(skipped, store.Skipped{Name: procedure[index].Name, Why: why})
 		}
 	}
@@ -394,6 +400,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 				if err := e.recordConclusion(ctx, tx, w); err != nil {
 					return err
 				}
+			}
+			if err := e.Changed(ctx, tx, w.concerns(next)...); err != nil {
+				return err
 			}
 			if (next.State == store.Running || next.State == store.Undoing) && next.WakeAt == nil {
 				return e.enqueue(ctx, tx, next.ID, w.lease.Epoch)

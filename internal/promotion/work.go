@@ -40,6 +40,7 @@ type Rooms struct {
 	Vulnerable func(ctx context.Context, r release.Release, s Snapshot) error
 	// Checksums computes the checksums of a release's modules by a database's own rule.
 	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
+	Gates     Gates
 	Version   string // of Waybill
 }
 
@@ -62,6 +63,7 @@ type Snapshot struct {
 	Classifications []estate.Classification `json:"classifications,omitempty"`
 	Trust           *estate.Trust           `json:"trust,omitempty"`           // nil in promotions that were asked for before there was any
 	Vulnerabilities *estate.Vulnerabilities `json:"vulnerabilities,omitempty"` // nil where the estate has none: nothing is compared
+	Policies        []estate.Policy         `json:"policies,omitempty"`        // that hold in the environment
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }

@@ -64,6 +64,7 @@ type Rollout struct {
 	LeaseUntil  *time.Time      `db:"lease_until"`
 	WakeAt      *time.Time      `db:"wake_at"`
 	WaitsFor    string          `db:"waits_for"`
+	Wakes       int64           `db:"wakes"` // grows when an event concerns it, see EndStep
 	Revision    int64           `db:"revision"`
 	CreatedAt   time.Time       `db:"created_at"`
 	FinishedAt  *time.Time      `db:"finished_at"`
@@ -243,7 +244,8 @@ func (s *Store) Note(ctx context.Context, l Lease, seq int64, detail string) err
 	})
 }
 
-// EndStep closes a step and moves the rollout on, inside tx, under the lease. It frees the lease.
+// EndStep closes a step and moves the rollout on, inside tx, under the lease. It frees the lease. A rollout that
+// was woken since it was acquired (next.Wakes is of then) does not go to sleep.
 func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outcome, detail string, next Rollout, skipped ...Skipped) error {
 	if err := l.check(ctx, tx); err != nil {
 		return err
@@ -260,9 +262,9 @@ func (s *Store) EndStep(ctx context.Context, tx pgx.Tx, l Lease, seq int64, outc
 		}
 	}
 	_, err := tx.Exec(ctx, `update rollouts set state = $2, step = $3, attempt = $4, memory = $5, outcome = $6, reason = $7, held_seconds = $8,
-		wake_at = $9, waits_for = $10, undo = $11, holder = '', lease_until = null, revision = revision + 1,
+		wake_at = case when wakes = $12 then $9::timestamptz end, waits_for = $10, undo = $11, holder = '', lease_until = null, revision = revision + 1,
 		finished_at = case when $2 = 'done' then now() end where id = $1`,
-		l.Rollout, next.State, next.Step, next.Attempt, next.Memory, next.Outcome, next.Reason, next.HeldSeconds, next.WakeAt, next.WaitsFor, next.Undo)
+		l.Rollout, next.State, next.Step, next.Attempt, next.Memory, next.Outcome, next.Reason, next.HeldSeconds, next.WakeAt, next.WaitsFor, next.Undo, next.Wakes)
 	return err
 }
 
