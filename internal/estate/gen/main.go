@@ -1,13 +1,15 @@
-// Command gen writes the JSON Schemas of the estate's documents; see go:generate in package estate.
+// Command gen writes the JSON Schemas of the estate's documents and of waybills; see go:generate in package estate.
 package main
 
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/waybill"
 )
 
 func main() {
@@ -23,7 +25,13 @@ func write(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for name, content := range estate.Schemas() {
+	schemas := maps.Clone(estate.Schemas())
+	document, err := waybill.Schema()
+	if err != nil {
+		return err
+	}
+	schemas["waybill"] = document
+	for name, content := range schemas {
 		if err := os.WriteFile(filepath.Join(folder, name+".json"), content, 0o644); err != nil {
 			return err
 		}
