@@ -3,6 +3,7 @@
 Answered before Odoo sees the request: whatever Host it names, without session, and for whoever
 has no valid signature as if nothing were there.
 """
+import functools
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import time
 
 import odoo.release
 from odoo import http
+from odoo.tools import config as odoo_config
 
 from . import compat, flows, paths, pool, readiness, signals, signature, tenancy
 
@@ -22,6 +24,8 @@ _LIMIT = 1 << 20  # bytes of a request's body
 _key = pool.Watched(paths.KEY_FILE, signature.clean_key)
 _nonces = signature.Nonces()  # made at load time, before Odoo forks its workers
 _one_flow = threading.Lock()  # flows of one process run one after the other
+_FLOW_SECONDS = 60.0  # of one flow, unless the request says otherwise
+_FLOWS_SECONDS = 90.0  # of all flows of a request; what is left is asked for again
 
 
 class _Answer(Exception):
@@ -122,13 +126,25 @@ def _flows(body):
     try:
         request = json.loads(body.decode("utf-8"))
         database, names = request["database"], request.get("flows") or []
+        quick, limit = bool(request.get("quick")), float(request.get("limit") or _FLOW_SECONDS)
         if not isinstance(database, str) or not all(isinstance(name, str) for name in names):
             raise ValueError("wrong types")
+        if not 1 <= limit <= flows.LIMIT:
+            raise ValueError("the limit of a flow is 1 to %d seconds" % flows.LIMIT)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Answer("400 Bad Request", {"error": "not a FlowsRequest: %s" % error}) from error
     with tenancy.serving(_listed(database)), _one_flow:
         threading.current_thread().dbname = database
         try:
-            return {"flows": flows.run(compat.registry(database), names)}
+            registry = compat.registry(database)
+            around = functools.partial(tenancy.serving, database)
+            ran, left = flows.within(registry, names, _flows_seconds(), quick=quick, limit=limit, around=around)
+            return {"flows": ran, "left": left}
         finally:
             del threading.current_thread().dbname
+
+
+def _flows_seconds():
+    """Odoo ends a worker whose request takes too long: the answer comes before that."""
+    limits = [odoo_config[name] for name in ("limit_time_cpu", "limit_time_real")]
+    return max(5.0, min([_FLOWS_SECONDS] + [0.8 * limit for limit in limits if limit and limit > 0]))

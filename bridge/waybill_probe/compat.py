@@ -93,3 +93,21 @@ def module_folder(name):
         manifest = module.Manifest.for_addon(name, display_warning=False)
         return manifest.path if manifest else ""
     return module.get_module_path(name, display_warning=False) or ""
+
+
+def open_pos_session(session):
+    """Counts the till, empty, and opens it."""
+    if hasattr(session, "set_opening_control"):  # 18
+        session.set_opening_control(0, "")
+    elif SERIES == 17:
+        session.set_cashbox_pos(0, "")
+    if session.state == "opening_control":
+        session.action_pos_session_open()
+
+
+def sync_pos_orders(orders, values):
+    """What a till does to get its orders booked."""
+    if hasattr(orders, "sync_from_ui"):  # 18
+        orders.sync_from_ui(values)
+    else:
+        orders.create_from_ui([{"id": value["uuid"], "data": value, "to_invoice": False} for value in values])

@@ -25,8 +25,11 @@ var (
 	ErrBadAnswer = errors.New("bridge gave a bad answer")
 )
 
-// maxAnswer bounds an answer in bytes; four flows with traces stay far below it.
+// maxAnswer bounds an answer in bytes; all flows, each with a trace of 16 KiB, stay below it.
 const maxAnswer = 4 << 20
+
+// maxFlows bounds the flows of one database: Waybill's own and those of addons.
+const maxFlows = 100
 
 // Status is the answer to GET /waybill/v1/status: what one process of a pool says of itself.
 type Status struct {
@@ -83,22 +86,37 @@ func (c *Client) Ready(ctx context.Context, database string) (Readiness, error) 
 	return answer, err
 }
 
-// Flows runs flows in the pool and rolls them back. A flow that failed is an answer, not an error.
+// Flows runs flows in the pool and rolls them back. A flow that failed is an answer, not an error. It asks as
+// often as it takes: a worker of Odoo has only so much time for one request.
 func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error) {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return nil, fmt.Errorf("encode the request for flows: %w", err)
+	var all []Flow
+	for {
+		body, err := json.Marshal(request)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request for flows: %w", err)
+		}
+		var answer struct {
+			Flows []Flow   `json:"flows"`
+			Left  []string `json:"left"`
+		}
+		if err := c.call(ctx, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
+			if errors.Is(err, ErrUnreachable) && len(request.Flows) > 0 {
+				return nil, fmt.Errorf("flows %s: %w", strings.Join(request.Flows, ", "), err)
+			}
+			return nil, err
+		}
+		if len(answer.Flows) == 0 {
+			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: it names no flow", ErrBadAnswer, c.base)
+		}
+		all = append(all, answer.Flows...)
+		if len(answer.Left) == 0 {
+			return all, nil
+		}
+		if len(all) > maxFlows {
+			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: more than %d flows, and no end", ErrBadAnswer, c.base, maxFlows)
+		}
+		request.Flows = answer.Left
 	}
-	var answer struct {
-		Flows []Flow `json:"flows"`
-	}
-	if err := c.call(ctx, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
-		return nil, err
-	}
-	if len(answer.Flows) == 0 {
-		return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: it names no flow", ErrBadAnswer, c.base)
-	}
-	return answer.Flows, nil
 }
 
 // Status asks one process of the pool what it is; it opens no database.

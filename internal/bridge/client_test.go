@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -76,4 +77,33 @@ func TestClientRefusesNoFlows(t *testing.T) {
 	defer server.Close()
 	_, err := NewClient(server.URL, testKey).Flows(t.Context(), FlowsRequest{Database: "x"})
 	require.ErrorIs(t, err, ErrBadAnswer)
+}
+
+// TestClientAsksForTheRest: one request has only so much time, and a bridge that never comes to an end is no bridge.
+func TestClientAsksForTheRest(t *testing.T) {
+	var asked [][]string
+	endless := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request FlowsRequest
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
+		asked = append(asked, request.Flows)
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case endless || len(asked) == 1:
+			_, _ = w.Write([]byte(`{"flows": [{"name": "count", "outcome": "passed"}], "left": ["ship", "pos"]}`))
+		default:
+			_, _ = w.Write([]byte(`{"flows": [{"name": "ship", "outcome": "passed"}, {"name": "pos", "outcome": "failed"}], "left": []}`))
+		}
+	}))
+	defer server.Close()
+	client := NewClient(server.URL, testKey)
+	flows, err := client.Flows(t.Context(), FlowsRequest{Database: "x", Quick: true})
+	require.NoError(t, err)
+	assert.Len(t, flows, 3)
+	assert.Equal(t, [][]string{nil, {"ship", "pos"}}, asked)
+
+	endless = true
+	_, err = client.Flows(t.Context(), FlowsRequest{Database: "x"})
+	require.ErrorIs(t, err, ErrBadAnswer)
+	assert.Contains(t, err.Error(), "no end")
 }

@@ -97,6 +97,11 @@ func (b *bundle) text(t *testing.T, database, query string, args ...any) string 
 // database returns a fresh copy of the template.
 func (b *bundle) database(t *testing.T) string {
 	t.Helper()
+	return b.copyOf(t, template)
+}
+
+func (b *bundle) copyOf(t *testing.T, source string) string {
+	t.Helper()
 	name := "wbt_" + strings.ToLower(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -107,7 +112,7 @@ func (b *bundle) database(t *testing.T) string {
 		sum := sha256.Sum256([]byte(name))
 		name = name[:40] + hex.EncodeToString(sum[:4])
 	}
-	b.sql(t, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER odoo TEMPLATE %s", name, template))
+	b.sql(t, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER odoo TEMPLATE %s", name, source))
 	t.Cleanup(func() {
 		_ = b.exec(context.Background(), "postgres", fmt.Sprintf("DROP DATABASE IF EXISTS %q WITH (FORCE)", name))
 	})

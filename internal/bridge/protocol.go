@@ -71,26 +71,29 @@ type FlowOutcome string
 const (
 	FlowPassed        FlowOutcome = "passed"
 	FlowFailed        FlowOutcome = "failed"
-	FlowNotApplicable FlowOutcome = "not_applicable" // a module that it needs is not installed
+	FlowNotApplicable FlowOutcome = "not_applicable" // a module that it needs is not installed, or a chart of accounts
 )
 
-// FlowsRequest is the body of POST /waybill/v1/flows; the answer is {"flows": […Flow]}.
+// FlowsRequest is the body of POST /waybill/v1/flows; the answer is {"flows": […Flow], "left": […]} with the
+// names of the flows for which one request has no time.
 type FlowsRequest struct {
 	Database string   `json:"database"`
-	Flows    []string `json:"flows,omitempty"` // all when empty
+	Flows    []string `json:"flows,omitempty"` // all when empty, the addons' own among them
+	Quick    bool     `json:"quick,omitempty"` // without those that take long, unless named
+	Limit    float64  `json:"limit,omitempty"` // seconds, 1 to 60, after which a flow is ended; 0: 60
 }
 
 // Flow is the result of one business transaction that was run and rolled back.
 type Flow struct {
-	Name    string      `json:"name"` // ship, receive, transfer, count
+	Name    string      `json:"name"` // ship, receive, …; of an addon MODULE.FILE
 	Outcome FlowOutcome `json:"outcome"`
-	Error   string      `json:"error,omitempty"` // one line
+	Error   string      `json:"error,omitempty"` // one line: why it failed, or does not apply
 	Trace   string      `json:"trace,omitempty"`
 	Seconds float64     `json:"seconds"`
 	Stages  []Stage     `json:"stages"`
 }
 
-// Stage is one timed part of a flow, the last one being the one that failed.
+// Stage is one timed part of a flow. Where the flow failed, the last one is where.
 type Stage struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`

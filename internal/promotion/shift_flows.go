@@ -67,7 +67,7 @@ func (w *Work) flowRound(ctx context.Context, pool, database string) (f flowStat
 	if !ready.Ready {
 		return f, nil
 	}
-	flows, err := w.runFlows(ctx, pool)
+	flows, err := w.runFlows(ctx, pool, true)
 	if err != nil && len(flows) == 0 {
 		return f, err
 	}

@@ -1,76 +1,92 @@
 """Business transactions that are run end to end and rolled back."""
+import contextlib
 import logging
 import time
-import traceback
 
-import psycopg2
-
-import odoo
-
-from .. import guard
-from . import count, receive, ship, transfer
+from . import barcode, batch, carrier, count, invoice, lost, own, pos, receive, receive_steps, returned, ship, ship_steps
+from . import single, transfer
 
 _logger = logging.getLogger(__name__)
 
 # In the order in which they run: a failure of the first ones explains those of the last ones best.
-ALL = {"count": count, "transfer": transfer, "receive": receive, "ship": ship}
+ALL = {
+    "count": count,
+    "barcode": barcode,
+    "transfer": transfer,
+    "receive": receive,
+    "ship": ship,
+    "return": returned,
+    "batch": batch,
+    "carrier": carrier,
+    "invoice": invoice,
+    "pos": pos,
+    "receive_steps": receive_steps,
+    "ship_steps": ship_steps,
+}
 
+LIMIT = 60.0  # seconds of one flow, unless the caller says less
 _TRIES = 3  # on a serialisation failure: live traffic may touch the same rows
-_CONFLICTS = ("40001", "40P01")
-_TRACE = 16 << 10
 
 
-class FlowError(Exception):
-    """The flow did not end as a person would expect; its text says what was seen instead."""
-
-
-class Run:
-    """What one flow is given: an environment, its marker, and the clock of its stages."""
-
-    def __init__(self, env, marker):
-        self.env = env
-        self.marker = marker
-        self.stages = []
-        self._name = None
-        self._since = None
-
-    def stage(self, name):
-        """Ends the stage before, and begins the one of that name."""
-        self.end()
-        self._name, self._since = name, time.monotonic()
-
-    def end(self):
-        if self._name is not None:
-            self.stages.append({"name": self._name, "seconds": round(time.monotonic() - self._since, 4)})
-            self._name = None
-
-    def expect(self, condition, message, *args):
-        if not condition:
-            raise FlowError(message % args)
-
-
-def run(registry, names=(), before=None):
+def run(registry, names=(), before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext):
     """Runs the flows named (all when empty), each in a cursor of its own that is rolled back.
 
-    Returns a list of Flow as in protocol.go. ``before`` is called with each flow's name.
+    Returns a list of Flow as in protocol.go. ``before`` is called with each flow's name. ``quick`` leaves
+    out those that say HEAVY. ``limit`` is for each flow, in seconds. ``around`` makes a context manager for
+    the thread that a flow runs in.
     """
+    return within(registry, names, None, before, quick, limit, around)[0]
+
+
+def within(registry, names, budget, before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext):
+    """The same, but begins no flow that could end after ``budget`` seconds, save the first one.
+
+    Returns the list, and the names of the flows that were not begun.
+    """
+    own_flows = own.find(registry)
+    end = time.monotonic() + budget if budget else None
+    light = quick and not names
+    todo = list(names or [*ALL, *own_flows])
+    if light:
+        todo = [name for name in todo if not getattr(ALL.get(name), "HEAVY", False)]
     results = []
-    for name in names or ALL:
-        if name not in ALL:
-            results.append(_result(name, "failed", "no flow of that name; there are: %s" % ", ".join(sorted(ALL))))
-            continue
-        missing = [module for module in ALL[name].REQUIRES if module not in registry._init_modules]
-        if missing:
-            results.append(_result(name, "not_applicable", "not installed: %s" % ", ".join(missing)))
-            continue
+    for at, name in enumerate(todo):
+        if results and end is not None and time.monotonic() + limit > end:
+            return results, todo[at:]
         if before:
             before(name)
-        for left in range(_TRIES - 1, -1, -1):
-            result, conflict = _one(registry, name)
-            if not conflict or not left:
-                break
-        results.append(result)
-    return results
+        result = _one(registry, name, own_flows, limit, around, light)
+        if result["outcome"] != single.LEFT_OUT:
+            results.append(result)
+    return results, []
+
+
+def _one(registry, name, own_flows, limit, around, light):
+    if name in ALL:
+        missing = [module for module in ALL[name].REQUIRES if module not in registry._init_modules]
+        if missing:
+            return _result(name, "not_applicable", "not installed: %s" % ", ".join(missing))
+        load = lambda: ALL[name]  # noqa: E731
+    elif name in own_flows:
+        load = own_flows[name]
+        if list(own_flows).index(name) >= own.LIMIT:
+            return _result(name, "failed", "not run: the addons of this database bring more than %d flows" % own.LIMIT)
+    else:
+        return _result(name, "failed", "no flow of that name; there are: %s" % ", ".join(list(ALL) + list(own_flows)))
+    reason = lost.reason(registry.db_name, name)
+    if reason:
+        return _result(name, "failed", "not run: %s" % reason)
+    started = time.monotonic()
+    for tries in range(1, _TRIES + 1):
+        rest = limit - (time.monotonic() - started)
+        attempt = single.Try(registry, name, load, max(rest, 1), around, light)
+        with lost.Note(registry.db_name, name) as note:
+            attempt.go()
+            if attempt.left:
+                note.keep()
+        if not attempt.conflict or attempt.left or tries == _TRIES or rest < 1:
+            break
+    return _result(name, attempt.outcome, attempt.error, attempt.trace, time.monotonic() - started, attempt.stages)
 
 
 def _result(name, outcome, error="", trace="", seconds=0.0, stages=()):
@@ -82,64 +98,6 @@ def _result(name, outcome, error="", trace="", seconds=0.0, stages=()):
     }
     if error:
         result["error"] = " ".join(str(error).split())[:2000]
-    if trace:
-        result["trace"] = trace[-_TRACE:]
+    if trace and outcome == "failed":
+        result["trace"] = trace
     return result
-
-
-def _one(registry, name):
-    """One try. Returns (result, whether it failed by a conflict with other transactions)."""
-    started = time.monotonic()
-    marker = "WAYBILL FLOW %s %d" % (name, time.time_ns())
-    cr = registry.cursor()
-    error, trace, conflict = "", "", False
-    flow_run = None
-    watch = guard.Guard()
-    try:
-        # A flow waits for nobody for long, and a runaway query ends.
-        cr.execute("SET LOCAL lock_timeout = '10s'")
-        cr.execute("SET LOCAL statement_timeout = '60s'")
-        context = {
-            "tracking_disable": False,
-            "mail_notify_force_send": False,
-            "skip_sms": True,
-            "lang": "en_US",
-        }
-        flow_run = Run(odoo.api.Environment(cr, odoo.SUPERUSER_ID, context), marker)
-        with guard.flow() as watch:
-            try:
-                ALL[name].run(flow_run)
-                flow_run.stage("flush")
-                flow_run.env.flush_all()
-                cr.flush()
-                flow_run.end()
-            except Exception as caught:  # the flow's outcome is data, whatever it raised
-                flow_run.end()
-                error = "%s: %s" % (type(caught).__name__, caught)
-                if isinstance(caught, FlowError):
-                    error = str(caught)
-                trace = traceback.format_exc()
-                conflict = getattr(caught, "pgcode", None) in _CONFLICTS
-        if watch.violations:
-            error = watch.violations[0]
-    except psycopg2.Error as caught:
-        error = "%s: %s" % (type(caught).__name__, caught)
-    finally:
-        # Nothing of it may stay: neither rows, nor hooks, nor what caches learnt from them.
-        cr.postcommit.clear()
-        cr.rollback()
-        cr.close()
-        _forget(registry)
-    if error:
-        _logger.info("flow %s failed: %s", name, error)
-    stages = flow_run.stages if flow_run else ()
-    seconds = time.monotonic() - started
-    return _result(name, "failed" if error else "passed", error, trace, seconds, stages), conflict
-
-
-def _forget(registry):
-    if not registry.ready:
-        return
-    registry.reset_changes()
-    registry.clear_all_caches()
-    registry.cache_invalidated.clear()  # other processes know nothing that they would have to forget

@@ -1,4 +1,4 @@
-"""Buy three pieces of an own product from an own vendor, and receive them into stock."""
+"""Buy three pieces of an own product from an own vendor, receive them and put them away on an own shelf."""
 from . import stock
 
 REQUIRES = ("purchase_stock",)
@@ -8,7 +8,28 @@ def run(run):
     run.stage("setup")
     house = stock.warehouse(run)
     item, vendor = stock.product(run), stock.partner(run)
+    buy(run, house, item, vendor, shelf(run, house, item))
 
+
+def shelf(run, house, item):
+    """A shelf in stock, and the rule that the product is put away there."""
+    place = run.env["stock.location"].create(
+        {"name": run.marker, "usage": "internal", "location_id": house.lot_stock_id.id}
+    )
+    run.env["stock.putaway.rule"].create(
+        {
+            "product_id": item.id,
+            "location_in_id": house.lot_stock_id.id,
+            "location_out_id": place.id,
+            "company_id": house.company_id.id,
+        }
+    )
+    return place
+
+
+def buy(run, house, item, vendor, place):
+    """Buys three pieces and takes them all the way to their place."""
+    before = stock.quantity(run, item, place)
     run.stage("buy")
     order = run.env["purchase.order"].create(
         {
@@ -28,5 +49,5 @@ def run(run):
     run.stage("check")
     received = sum(order.order_line.mapped("qty_received"))
     run.expect(received == 3, "3 were bought, %s received", received)
-    there = stock.quantity(run, item, house.lot_stock_id)
-    run.expect(there == 3, "3 should be in %s, there are %s", house.lot_stock_id.display_name, there)
+    there = stock.quantity(run, item, place) - before
+    run.expect(there == 3, "3 should be put away on %s, there are %s", place.display_name, there)

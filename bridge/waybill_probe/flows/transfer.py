@@ -13,25 +13,7 @@ def run(run):
     run.env["stock.quant"]._update_available_quantity(item, source, 5)
 
     run.stage("plan")
-    move = {
-        "product_id": item.id,
-        "product_uom_qty": 2,
-        "product_uom": item.uom_id.id,
-        "location_id": source.id,
-        "location_dest_id": shelf.id,
-    }
-    if "name" in run.env["stock.move"]._fields and run.env["stock.move"]._fields["name"].required:
-        move["name"] = run.marker
-    picking = run.env["stock.picking"].create(
-        {
-            "picking_type_id": house.int_type_id.id,
-            "location_id": source.id,
-            "location_dest_id": shelf.id,
-            "origin": run.marker,
-            "move_ids": [(0, 0, move)],
-        }
-    )
-    picking.action_confirm()
+    picking = stock.picking(run, house.int_type_id, item, 2, source, shelf)
     stock.follow(run, lambda: picking)
 
     run.stage("check")

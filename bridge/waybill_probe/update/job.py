@@ -190,7 +190,8 @@ class Update:
     def _flows(self, registry):
         self.log.muted = True  # their outcome is the evidence, not what Odoo logs meanwhile
         try:
-            ran = flows.run(registry, self.job["flows"], lambda name: result.progress("flow", name=name))
+            # People wait meanwhile: those that take long run in the rehearsal and on the new pool.
+            ran = flows.run(registry, self.job["flows"], lambda name: result.progress("flow", name=name), quick=True)
         finally:
             self.log.muted = False
         self.outcome["flows"] = ran

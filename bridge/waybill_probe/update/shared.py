@@ -222,6 +222,7 @@ class Transaction:
     def before(self, query):
         if self._expired():
             raise errors.DeadlinePassed()
+        guard.statement(query)  # of a flow: it is the flow that fails
         if statements.ends_transaction(query):
             raise self.own_commit("SQL that ends the transaction (%s)" % " ".join(str(query).split())[:80])
 
@@ -235,6 +236,7 @@ class Transaction:
 
     def own_commit(self, what):
         """The error to raise; also remembered, for scripts that swallow it."""
+        guard.refuse(what)  # a flow: it is the flow that fails
         script = script_in_stack()
         message = "%s%s: the update cannot be one transaction" % (what, " in " + script if script else "")
         if not self.violation:
