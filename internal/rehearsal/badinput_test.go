@@ -95,6 +95,17 @@ func TestUpdateGoesWrong(t *testing.T) {
 		assert.Contains(t, report.Failure, "module acme_dock")
 	})
 
+	t.Run("somebody else ends it", func(t *testing.T) {
+		for says, state := range map[string]runtime.JobState{
+			"killed from outside (exit code 137): module acme_dock": {ExitCode: 137, Log: "module acme_dock"},
+			"stopped from outside": {ExitCode: bridge.ExitFailed, Out: result(bridge.JobResult{Error: "told to stop (SIGTERM): nothing was committed"})},
+		} {
+			report, err := try(func(context.Context) (runtime.JobState, error) { return state, nil })
+			require.ErrorContains(t, err, says)
+			assert.Empty(t, report.Outcome, "it says nothing of the release")
+		}
+	})
+
 	t.Run("the image lacks a module", func(t *testing.T) {
 		require.NoError(t, s.in(t.Context(), pristine, func(conn *pgx.Conn) error {
 			_, err := conn.Exec(t.Context(), "CREATE TABLE res_lang (code text, active bool); DELETE FROM ir_config_parameter; INSERT INTO ir_module_module VALUES ('base', 'installed', '19.0.1.3'), ('acme_dock', 'installed', '19.0.1.0')")

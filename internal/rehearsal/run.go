@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -245,10 +247,16 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 		if err := r.scratch.alive(ctx); err != nil {
 			return err
 		}
+		if killed(state) {
+			return fmt.Errorf("the update's container was killed from outside (exit code %d): %s", state.ExitCode, tail(state.Log))
+		}
 		r.report.fails(fmt.Sprintf("the update left no result (exit code %d%s): %s", state.ExitCode, memory_(state), tail(state.Log)))
 		return nil
 	} else if err := json.Unmarshal(raw, &result); err != nil {
 		return fmt.Errorf("the update's result does not parse: %w", err)
+	}
+	if strings.HasPrefix(result.Error, toldToStop) {
+		return errors.New("the update's container was stopped from outside, as an engine does that is stopped itself")
 	}
 	u.Seconds, u.Error, u.Module, u.Script = result.Seconds, discreet(result.Error), result.Module, result.Script
 	for _, lines := range [][]string{result.LogErrors, result.LogWarnings} {
@@ -285,6 +293,15 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 		r.report.fails(why(state.ExitCode, u) + memory_(state))
 	}
 	return nil
+}
+
+// toldToStop begins the error of an update that got SIGTERM (update/job.py).
+const toldToStop = "told to stop (SIGTERM)"
+
+// killed says whether somebody ended a container without a word: not its release, and not its memory limit. That
+// says nothing of the release.
+func killed(s runtime.JobState) bool {
+	return !s.OOM && (s.ExitCode == 128+int(syscall.SIGKILL) || s.ExitCode == 128+int(syscall.SIGTERM))
 }
 
 // why tells, in one line, what the update failed at.

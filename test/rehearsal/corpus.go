@@ -68,60 +68,72 @@ func (c change) module() string { return "wbc_" + c.name }
 // writeSource makes a Git repository: the tag "old" has every module as it was, and the tag of a change's name differs
 // from it in that one module.
 func writeSource(ctx context.Context, dir string, changes []change) error {
-	git := func(args ...string) error {
-		cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "user.name=Corpus", "-c", "user.email=corpus@example.com", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false"}, args...)...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("git %v: %w: %s", args, err, out)
-		}
-		return nil
-	}
-	write := func(files map[string]string) error {
-		for path, text := range files {
-			path = filepath.Join(dir, "addons", path)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	commit := func(tag string) error {
-		for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "--no-gpg-sign", "-m", tag}, {"tag", tag}} {
-			if err := git(args...); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := git("init", "-q"); err != nil {
+	if err := git(ctx, dir, "init", "-q"); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if err := write(c.old); err != nil {
+		if err := writeFiles(dir, c.old); err != nil {
 			return err
 		}
 	}
-	if err := commit("old"); err != nil {
+	if err := commit(ctx, dir, "old"); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if err := git("checkout", "-q", "old"); err != nil {
+		if err := tagTogether(ctx, dir, c.name, c); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// tagTogether makes a tag in a repository of writeSource that differs from "old" in all these changes.
+func tagTogether(ctx context.Context, dir, tag string, changes ...change) error {
+	if err := git(ctx, dir, "checkout", "-q", "old"); err != nil {
+		return err
+	}
+	for _, c := range changes {
 		if err := os.RemoveAll(filepath.Join(dir, "addons", c.module())); err != nil {
 			return err
 		}
-		if err := write(c.new); err != nil {
+		if err := writeFiles(dir, c.new); err != nil {
 			return err
 		}
-		if err := commit(c.name); err != nil {
+	}
+	return commit(ctx, dir, tag)
+}
+
+func git(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "user.name=Corpus", "-c", "user.email=corpus@example.com", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("git %v: %w: %s", args, err, out)
+	}
+	return nil
+}
+
+// commit commits everything and tags it.
+func commit(ctx context.Context, dir, tag string) error {
+	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "--no-gpg-sign", "-m", tag}, {"tag", tag}} {
+		if err := git(ctx, dir, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFiles lays a change's files into the repository.
+func writeFiles(dir string, files map[string]string) error {
+	for path, text := range files {
+		path = filepath.Join(dir, "addons", path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

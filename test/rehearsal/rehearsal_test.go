@@ -228,7 +228,7 @@ runtime:
   docker:
     http: %s
 workers: 0
-hold_budget: 2m
+hold_budget: 10m
 rehearsal: required
 rollout:
   steps: []
@@ -329,7 +329,7 @@ func digest(t *testing.T, s *stage.Stage) string {
 }
 
 // nothingLeft proves that a rehearsal took everything with it.
-func nothingLeft(t *testing.T, s *stage.Stage) {
+func nothingLeft(t testing.TB, s *stage.Stage) {
 	entries, err := os.ReadDir(filepath.Join(s.Data(), "rehearsals"))
 	require.NoError(t, err)
 	assert.Empty(t, entries)
