@@ -73,7 +73,7 @@ bench-build: build ## Ratios of building alone: a changed module against docker 
 	$(WITH) packages docker base -- hack/test.sh bench-build
 
 .PHONY: bench-rehearsal
-bench-rehearsal: build ## What the trace of a rehearsal costs the update (at most 1.15 times)
+bench-rehearsal: build ## What a rehearsal costs and foretells: trace, blocked time, memory (about 20 minutes; WAYBILL_BENCH=trace: one part)
 	$(WITH) packages docker base -- hack/test.sh bench-rehearsal
 
 ##@ Build and check
