@@ -391,6 +391,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 					return err
 				}
 			}
+			if err := e.announce(ctx, tx, w, next); err != nil {
+				return err
+			}
 			if next.State == store.Done || next.State == store.Waiting || next.Outcome == "" {
 				if err := e.rooms.Store.Conclude(ctx, tx, next.PromotionID); err != nil {
 					return err

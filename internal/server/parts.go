@@ -310,6 +310,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 			})
 		}
 	}
+	look("notifications", "mend the target: waybill notify test TARGET", func() (string, error) { return s.toldPeople(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
 		if _, err := os.Stat(path); err == nil {
