@@ -144,9 +144,18 @@ type Checkpoint struct {
 
 // Traffic is a step of the shift.
 type Traffic struct {
-	Step     string `json:"step" doc:"shift or bake"`
-	Weight   string `json:"weight,omitempty" doc:"Share of the traffic"`
-	Evidence string `json:"evidence"`
+	Step     string   `json:"step" doc:"shift or bake"`
+	Weight   string   `json:"weight,omitempty" doc:"Share of the traffic"`
+	Outcome  string   `json:"outcome,omitempty" doc:"PASS, FAIL or INCONCLUSIVE"`
+	Evidence string   `json:"evidence"`
+	Signals  []Signal `json:"signals,omitempty" doc:"What the business did meanwhile, as far as it was seen"`
+}
+
+// Signal is what one business signal said at a step of the shift.
+type Signal struct {
+	Name    string `json:"name"`
+	Outcome string `json:"outcome"`
+	Says    string `json:"says"`
 }
 
 // Step is one try at one step.

@@ -164,6 +164,10 @@ func (s Sources) rollouts(ctx context.Context, d *Document, rollouts []store.Rol
 	if err != nil {
 		return err
 	}
+	verdicts, err := s.Store.Verdicts(ctx, ids...)
+	if err != nil {
+		return err
+	}
 	for i, r := range rollouts {
 		m := memories[i]
 		view := Rollout{Tenant: r.Tenant, Before: m.OldRelease, Outcome: r.Outcome, Reason: r.Reason, Class: string(m.Plan.Class), ClassReason: m.Plan.ClassReason,
@@ -180,6 +184,11 @@ func (s Sources) rollouts(ctx context.Context, d *Document, rollouts []store.Rol
 			if (each.Name == "shift" || each.Name == "bake") && !each.Undo && each.Outcome != "skipped" {
 				view.Traffic = append(view.Traffic, traffic(each)...)
 			}
+		}
+		if decided, err := judged(verdicts, r.ID); err != nil {
+			return err
+		} else if len(decided) > 0 { // with all the evidence; the steps' records have one line of it
+			view.Traffic = decided
 		}
 		for _, one := range []struct {
 			id      string
@@ -251,8 +260,11 @@ var weightMark = regexp.MustCompile(`(?:^|; )(\d+ %)(?:: | on )`)
 // traffic takes the record of a shift apart, a part for each weight.
 func traffic(s store.Step) []Traffic {
 	marks := weightMark.FindAllStringSubmatchIndex(s.Detail, -1)
-	if s.Name != "shift" || s.Outcome != "done" || len(marks) == 0 {
+	if s.Outcome != "done" {
 		return []Traffic{{Step: s.Name, Evidence: s.Outcome + ": " + s.Detail}}
+	}
+	if s.Name != "shift" || len(marks) == 0 {
+		return []Traffic{{Step: s.Name, Evidence: s.Detail}}
 	}
 	var list []Traffic
 	for i, m := range marks {
@@ -263,6 +275,27 @@ func traffic(s store.Step) []Traffic {
 		list = append(list, Traffic{Step: s.Name, Weight: s.Detail[m[2]:m[3]], Evidence: s.Detail[m[1]:end]})
 	}
 	return list
+}
+
+// judged are the verdicts on a rollout, in the order of time.
+func judged(verdicts []store.Verdict, rollout string) ([]Traffic, error) {
+	var list []Traffic
+	for _, v := range verdicts {
+		if v.RolloutID != rollout {
+			continue
+		}
+		var evidence promotion.Verdict
+		if err := json.Unmarshal(v.Evidence, &evidence); err != nil {
+			return nil, fmt.Errorf("the evidence of the verdict on %s of rollout %s does not parse: %w", v.Stage, rollout, err)
+		}
+		step, _, _ := strings.Cut(v.Stage, " ")
+		t := Traffic{Step: step, Weight: fmt.Sprintf("%d %%", evidence.Weight), Outcome: v.Outcome, Evidence: v.Says}
+		for _, signal := range evidence.Signals {
+			t.Signals = append(t.Signals, Signal{Name: signal.Signal, Outcome: string(signal.Outcome), Says: signal.Says})
+		}
+		list = append(list, t)
+	}
+	return list, nil
 }
 
 // decisions are what people said yes or no to.
@@ -280,7 +313,11 @@ func decisions(entries []ledger.Entry) []Decision {
 		if said.Reason == "" {
 			said.Reason = said.Detail
 		}
-		list = append(list, Decision{Sequence: e.Sequence, Time: e.Time, Actor: e.Actor, Kind: strings.TrimPrefix(e.Kind, "approval."), Detail: said.Reason})
+		kind := strings.TrimPrefix(e.Kind, "approval.")
+		if kind == "given" {
+			kind = "approved"
+		}
+		list = append(list, Decision{Sequence: e.Sequence, Time: e.Time, Actor: e.Actor, Kind: kind, Detail: said.Reason})
 	}
 	return list
 }

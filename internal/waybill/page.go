@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"short":   short,
 	"word":    word,
 	"join":    strings.Join,
+	"count":   count,
 	"says":    says,
 	"schema":  schemaWord,
 	"yes":     func(b *bool) bool { return b != nil && *b },
@@ -84,6 +86,15 @@ func size(n int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
+
+// count writes a number with a comma for each thousand.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // short is a digest or commit as people compare them.

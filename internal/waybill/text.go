@@ -82,7 +82,7 @@ func WriteText(w io.Writer, d Document) {
 			}
 		}
 		for _, s := range r.Traffic {
-			line("", "%s %s: %s", s.Step, s.Weight, s.Evidence)
+			line("", "%s", strings.Join(strings.Fields(s.Step+" "+s.Weight+" "+s.Outcome), " ")+": "+s.Evidence)
 		}
 	}
 	line("reverse", "%s", d.Reverse.Says)

@@ -46,8 +46,12 @@ func TestWaybill(t *testing.T) {
 	r := d.Rollouts[0]
 	require.InDelta(t, 48.7, r.Rehearsal.RecoverySeconds, 0.001)
 	require.Equal(t, "it is no longer kept", r.Checkpoints[0].Missing)
-	require.Equal(t, []Traffic{{"shift", "5 %", "412 requests, none failed; the old release: 1 of 7,801"}, {"shift", "50 %", "4,120 requests, none failed"}, {"shift", "100 %", "r42"}}, r.Traffic[:3])
+	require.Equal(t, []Traffic{{Step: "shift", Weight: "5 %", Evidence: "412 requests, none failed; the old release: 1 of 7,801"}, {Step: "shift", Weight: "50 %", Evidence: "4,120 requests, none failed"}, {Step: "shift", Weight: "100 %", Evidence: "r42"}}, r.Traffic[:3])
 	require.Equal(t, "bake", r.Traffic[3].Step)
+
+	s.exec(`insert into verdicts (rollout_id, stage, outcome, says, evidence) values ('p1-r', 'shift 5', 'PASS', '412 requests, none failed', '{"weight":5,"signals":[{"signal":"order_confirm","outcome":"PASS","says":"31 calls, none failed"}]}')`)
+	d, bundle = s.cut("p1")
+	require.Equal(t, []Traffic{{Step: "shift", Weight: "5 %", Outcome: "PASS", Evidence: "412 requests, none failed", Signals: []Signal{{"order_confirm", "PASS", "31 calls, none failed"}}}}, d.Rollouts[0].Traffic)
 
 	opened, err := Open(append(bundle, '\n'), s.keys(), time.Now())
 	require.NoError(t, err)
