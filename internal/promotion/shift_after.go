@@ -13,8 +13,8 @@ import (
 	"github.com/waybill-dev/waybill/internal/signal"
 )
 
-// With all the traffic there is no other pool to compare with. What the old release's calls did during
-// the shift says what is usual.
+// With all the traffic there is no other pool to compare with. What is usual is told by the same hours of the
+// last weeks, or by what the old release's calls did during the shift.
 
 const (
 	bakeReadings = 60  // of the detectors at most, so that α can be split over them
@@ -43,18 +43,31 @@ type after struct {
 type detected struct {
 	judge.Detector
 	Usual judge.Counts `json:"usual"`
+	When  string       `json:"when"` // that was
 	Last  judge.Counts `json:"last"`
 	Seen  judge.Counts `json:"seen"` // since the bake began
 }
 
-// newAfter is nil where too little is known of what is usual.
-func newAfter(rollout estate.Rollout, usual map[string]judge.Counts) *after {
+// newAfter holds the new release against the same hours of the last weeks, and where these say too little
+// against what the old release did in the shift. nil where both do.
+func newAfter(rollout estate.Rollout, weeks []signal.Hour, shift map[string]judge.Counts) *after {
 	a := &after{Every: max(signalsEvery, rollout.Bake/bakeReadings), Of: map[string]*detected{}}
-	for name, counts := range usual {
-		r := rule(rollout, name)
-		before, ok := signal.Before([]signal.Hour{{Signal: name, Total: counts.Requests, Bad: counts.Failed}}, name, usualBound)
+	names := maps.Clone(shift)
+	if names == nil {
+		names = map[string]judge.Counts{}
+	}
+	for _, h := range weeks {
+		names[h.Signal] = shift[h.Signal]
+	}
+	for name, counts := range names {
+		r, of := rule(rollout, name), "in the same hours of the last weeks"
+		before, ok := signal.Before(weeks, name, usualBound)
+		if !ok {
+			of = "on the old one in the shift"
+			before, ok = signal.Before([]signal.Hour{{Signal: name, Total: counts.Requests, Bad: counts.Failed}}, name, usualBound)
+		}
 		if share := before.Share + r.tolerance; ok && r.role == estate.Trigger && share < 1 {
-			a.Of[name] = &detected{Detector: judge.Detector{Share: share}, Usual: counts}
+			a.Of[name] = &detected{Detector: judge.Detector{Share: share}, Usual: judge.Counts{Requests: before.Units, Failed: int64(before.Seen*float64(before.Units) + .5)}, When: of}
 		}
 	}
 	if len(a.Of) == 0 {
@@ -87,7 +100,7 @@ func (a *after) look(at time.Time, told bridge.Signals) (fails []string) {
 		d.Seen.Requests += came.Requests
 		d.Seen.Failed += came.Failed
 		if d.Add(came) {
-			fails = append(fails, fmt.Sprintf("%s: %d of %d calls since all the traffic is on the new release, %d of %d on the old one before", name, d.Seen.Failed, d.Seen.Requests, d.Usual.Failed, d.Usual.Requests))
+			fails = append(fails, fmt.Sprintf("%s: %d of %d calls since all the traffic is on the new release, %d of %d %s", name, d.Seen.Failed, d.Seen.Requests, d.Usual.Failed, d.Usual.Requests, d.When))
 		}
 	}
 	return fails

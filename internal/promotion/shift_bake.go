@@ -13,12 +13,17 @@ func bake(ctx context.Context, w *Work) (string, error) {
 	rollout := w.env.Environment.Rollout
 	if w.memory.BakeUntil.IsZero() {
 		w.memory.BakeUntil = time.Now().UTC().Add(rollout.Bake)
-		before := w.memory.Shift
+		weeks, err := w.usualHours(ctx)
+		if err != nil {
+			return "", err
+		}
+		var shift map[string]judge.Counts
+		if before := w.memory.Shift; before != nil && before.Watch != nil {
+			shift = before.Watch.Usual
+		}
 		w.memory.Shift = nil
-		if before != nil && before.Watch != nil {
-			if a := newAfter(rollout, before.Watch.Usual); a != nil {
-				w.memory.Shift = &baseline{After: a}
-			}
+		if a := newAfter(rollout, weeks, shift); a != nil {
+			w.memory.Shift = &baseline{After: a}
 		}
 		if err := w.remember(ctx); err != nil {
 			return "", err

@@ -121,7 +121,7 @@ func holds(f findings) bool { return len(f.holds) > 0 }
 
 func TestSignalsOfAGoodRelease(t *testing.T) {
 	b := newBusiness(t, estate.Rollout{}, "order_confirm", "picking_validate", "pos_sync")
-	f, _ := b.run(1200, func(f findings) bool { return fails(f) || holds(f) || len(f.open) > 0 })
+	f, _ := b.run(600, func(f findings) bool { return fails(f) || holds(f) || len(f.open) > 0 })
 	require.Empty(t, f.fails)
 	require.Empty(t, f.holds)
 	require.Empty(t, f.open)
@@ -319,8 +319,8 @@ func TestCronVerdicts(t *testing.T) {
 func TestAfterAgainstBefore(t *testing.T) {
 	rollout := estate.Rollout{Bake: time.Hour}
 	usual := map[string]judge.Counts{"order_confirm.failed": {Requests: 1000, Failed: 2}, "pos_sync.failed": {Requests: 3}}
-	play := func(share float64) (string, int) {
-		a := newAfter(rollout, usual)
+	play := func(share float64, weeks ...signal.Hour) (string, int) {
+		a := newAfter(rollout, weeks, usual)
 		require.Len(t, a.Of, 1, "three calls say nothing of what is usual")
 		dice := rand.New(rand.NewPCG(4, uint64(1000*share)))
 		at := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
@@ -349,6 +349,11 @@ func TestAfterAgainstBefore(t *testing.T) {
 	require.Contains(t, says, "order_confirm.failed: ")
 	require.Less(t, minute, 10)
 	t.Log(minute, says)
-	require.Nil(t, newAfter(rollout, nil))
+	require.Contains(t, says, "on the old one in the shift")
+	says, _ = play(.1, signal.Hour{Signal: "order_confirm.failed", Total: 500, Bad: 50, Start: time.Unix(0, 0)})
+	require.Empty(t, says, "it is usual at this hour")
+	says, _ = play(.4, signal.Hour{Signal: "order_confirm.failed", Total: 500, Bad: 50, Start: time.Unix(0, 0)})
+	require.Contains(t, says, "50 of 500 in the same hours of the last weeks")
+	require.Nil(t, newAfter(rollout, nil, nil))
 	require.Empty(t, (*after)(nil).look(time.Time{}, bridge.Signals{}))
 }

@@ -10,5 +10,17 @@ create table verdicts (
     primary key (rollout_id, stage)
 );
 
+-- What the business calls of a tenant did, hour by hour, while one release served alone; some weeks of it.
+create table signal_hours (
+    environment text not null,
+    tenant      text not null,
+    signal      text not null,
+    start       timestamptz not null,
+    total       bigint not null,
+    bad         bigint not null,
+    primary key (environment, tenant, signal, start)
+);
+create index on signal_hours (start);
+
 -- +goose Down
-drop table verdicts;
+drop table signal_hours, verdicts;
