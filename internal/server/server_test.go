@@ -110,7 +110,9 @@ func (r running) ask(method, path, token string, body io.Reader) (int, string) {
 
 func TestUp(t *testing.T) {
 	config := Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", Version: "test"}
+	told := expectNotice(t, config.Estate)
 	r := start(t, config)
+	told()
 
 	code, content := r.ask("GET", "/api/v1/status", r.token(), nil)
 	require.Equal(t, http.StatusOK, code, content)
