@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,9 @@ func (o Options) say(format string, args ...any) {
 // manifest is pushed only when all that it names is there.
 func Build(ctx context.Context, o Options) (release.Release, error) {
 	rel, err := build(ctx, o)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) { // what broke off first is not what people want to know
+		err = fmt.Errorf("%w (%w)", ctx.Err(), err)
+	}
 	if err != nil {
 		return release.Release{}, fmt.Errorf("build: %w", err)
 	}
@@ -160,7 +164,7 @@ func makeFrom(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 	scan.Base.Reference = o.Base
 	o.say("base %s: Odoo %s (%s), %d modules", o.Base, scan.Base.Version, scan.Base.Python, len(scan.Base.Modules))
 
-	rel, err := describe(ctx, o, info, src, scan.Base, maker.recall)
+	rel, err := describe(o, info, src, scan.Base, maker.recall)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +189,7 @@ func layUp(ctx context.Context, maker *layerMaker, src *source, base v1.Image, r
 }
 
 // describe checks that the modules hold together and says what the release is.
-func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source, base release.Base, known recall) (release.Release, error) {
+func describe(o Options, info odoo.SeriesInfo, src *source, base release.Base, known recall) (release.Release, error) {
 	rel := release.Release{
 		Repository: o.Repository, Name: o.Name, Series: o.Series, Source: o.SourceURL,
 		Commit: src.commit, Dirty: src.dirty, Created: src.created, Base: base, BridgeProtocol: bridge.Protocol,
@@ -197,15 +201,7 @@ func describe(ctx context.Context, o Options, info odoo.SeriesInfo, src *source,
 			rel.Name += "-dirty"
 		}
 	}
-	if rel.Source == "" {
-		repo, err := openRepository(ctx, o.Source)
-		if err != nil {
-			return release.Release{}, err
-		}
-		if rel.Source = repo.origin(ctx); rel.Source == "" {
-			rel.Source = o.Repository
-		}
-	}
+	rel.Source = cmp.Or(rel.Source, src.origin, o.Repository)
 	byName := map[string]sourceModule{}
 	for _, m := range src.modules {
 		byName[m.name] = m

@@ -15,32 +15,47 @@ import (
 // maxSteps is how many commits back an earlier build is looked for.
 const maxSteps = 200
 
-// lastChanges is lastChange for many folders. Asking Git for each takes long with many modules, so that
-// what an earlier build found out is taken over for folders that no commit since has touched. That holds
-// along a line of commits only; where a merge lies between, Git is asked for each.
-func (r *repository) lastChanges(ctx context.Context, commit string, folders []string, known recall) (map[string]time.Time, error) {
+// carried is what is known of the last changes up to a commit, from the builds before.
+type carried struct {
+	known recall
+	key   recallKey
+	table map[string]int64 // folder → seconds since 1970
+	whole bool             // the table is that of this very commit
+	err   error
+}
+
+// carry looks for what an earlier build found out, and takes it over for the folders that no commit since
+// has touched. That holds along a line of commits only; where a merge lies between, Git is asked for each.
+func (r *repository) carry(ctx context.Context, commit string, known recall) carried {
 	of := func(commit string) recallKey {
 		k := newRecallKey("history")
 		k.add(commit)
 		return k
 	}
-	table := map[string]int64{}
-	there := known.get(of(commit), &table)
-	if known.dir != "" && !there {
-		var err error
-		if table, err = r.carryOver(ctx, commit, func(c string) map[string]int64 {
-			found := map[string]int64{}
-			known.get(of(c), &found)
-			return found
-		}); err != nil {
-			return nil, err
-		}
+	c := carried{known: known, key: of(commit), table: map[string]int64{}}
+	if c.whole = known.get(c.key, &c.table); c.whole || known.dir == "" {
+		return c
 	}
+	c.table, c.err = r.carryOver(ctx, commit, func(before string) map[string]int64 {
+		found := map[string]int64{}
+		known.get(of(before), &found)
+		return found
+	})
+	return c
+}
+
+// lastChanges is lastChange for many folders. Asking Git for each takes long with many modules, so that
+// only those are asked for that nothing is known of.
+func (r *repository) lastChanges(ctx context.Context, commit string, folders []string, history carried) (map[string]time.Time, error) {
+	if history.err != nil {
+		return nil, history.err
+	}
+	there := history.whole
 	times := make([]time.Time, len(folders))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i, folder := range folders {
-		if at, ok := table[folder]; ok {
+		if at, ok := history.table[folder]; ok {
 			times[i] = time.Unix(at, 0).UTC()
 			continue
 		}
@@ -59,7 +74,7 @@ func (r *repository) lastChanges(ctx context.Context, commit string, folders []s
 		changes[folder], keep[folder] = times[i], times[i].Unix()
 	}
 	if !there {
-		known.put(of(commit), keep)
+		history.known.put(history.key, keep)
 	}
 	return changes, nil
 }

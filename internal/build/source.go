@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ const (
 type source struct {
 	commit  string
 	created time.Time
+	origin  string // of the repository; empty where there is none that others can reach
 	dirty   bool
 	folders []string       // of addons, from the repository's root, sorted
 	modules []sourceModule // sorted by name
@@ -59,27 +61,25 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 		commit = "HEAD"
 	}
 	s := &source{folders: rootFolders(folders), close: func() {}}
-	if s.commit, err = repo.resolve(ctx, commit); err != nil {
-		return nil, err
-	}
-	if s.created, err = repo.lastChange(ctx, s.commit, ""); err != nil {
-		return nil, err
-	}
 	// A commit that was named is built as it is; only "what is here" can be dirty.
-	if o.Commit == "" && !repo.bare {
-		paths := o.Addons
-		if len(paths) == 0 {
-			paths = []string{"addons"}
-		}
-		changed, err := repo.changes(ctx, paths)
-		if err != nil {
-			return nil, err
-		}
-		if len(changed) > 0 && !o.AllowDirty {
-			return nil, fmt.Errorf("the work tree has changes that are not committed: %s; commit them, or allow a dirty build, which is marked as such", few(changed))
-		}
-		s.dirty = len(changed) > 0
+	paths := o.Addons
+	if len(paths) == 0 {
+		paths = []string{"addons"}
 	}
+	looked := make(chan here, 1)
+	go func() { looked <- repo.look(ctx, o.Commit == "" && !repo.bare, paths) }()
+	s.commit, err = repo.resolve(ctx, commit)
+	if err == nil {
+		s.created, err = repo.lastChange(ctx, s.commit, "")
+	}
+	around := <-looked
+	if err = cmp.Or(err, around.err); err != nil {
+		return nil, err
+	}
+	if len(around.changed) > 0 && !o.AllowDirty {
+		return nil, fmt.Errorf("the work tree has changes that are not committed: %s; commit them, or allow a dirty build, which is marked as such", few(around.changed))
+	}
+	s.origin, s.dirty = around.origin, len(around.changed) > 0
 
 	var list func(folder string) ([]entry, error)
 	var root *os.Root
@@ -101,6 +101,8 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 		s.close = func() { objects.Close() }
 		list = func(folder string) ([]entry, error) { return repo.tree(ctx, s.commit, folder, objects) }
 	}
+	history := make(chan carried, 1) // Git walks back through it while the modules are read
+	go func() { history <- repo.carry(ctx, s.commit, known) }()
 	defer func() {
 		if err != nil {
 			s.close()
@@ -116,7 +118,22 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 	if err := s.collect(folders, list, info, o.say); err != nil {
 		return nil, err
 	}
-	return s, s.date(ctx, repo, root, known)
+	return s, s.date(ctx, repo, root, <-history)
+}
+
+// here is what a repository says of itself, beside a commit.
+type here struct {
+	origin  string
+	changed []string // files of the work tree that differ from the commit
+	err     error
+}
+
+func (r *repository) look(ctx context.Context, workTree bool, addons []string) (h here) {
+	if workTree {
+		h.changed, h.err = r.changes(ctx, addons)
+	}
+	h.origin = r.remote(ctx)
+	return h
 }
 
 // addonsFolders returns clean paths from the repository's root; "" is the root itself.
@@ -305,7 +322,7 @@ func readEntry(e entry, limit int64) ([]byte, error) {
 
 // date finds out when each module was last changed. Odoo builds asset versions from the times of
 // files, so they must be the same whoever builds.
-func (s *source) date(ctx context.Context, repo *repository, root *os.Root, known recall) error {
+func (s *source) date(ctx context.Context, repo *repository, root *os.Root, history carried) error {
 	if root != nil {
 		for i := range s.modules {
 			s.modules[i].changed = newest(root, s.modules[i].entries)
@@ -316,16 +333,16 @@ func (s *source) date(ctx context.Context, repo *repository, root *os.Root, know
 	for i, m := range s.modules {
 		folders[i] = m.folder
 	}
-	changes, err := repo.lastChanges(ctx, s.commit, folders, known)
+	changes, err := repo.lastChanges(ctx, s.commit, folders, history)
 	for i := range s.modules {
 		s.modules[i].changed = changes[s.modules[i].folder]
 	}
 	return err
 }
 
-// origin is the remote's URL without credentials, where it is one that others can reach: a folder's
+// remote is the URL of the remote "origin" without credentials, where it is one that others can reach: a folder's
 // name would make the digest depend on the folder.
-func (r *repository) origin(ctx context.Context) string {
+func (r *repository) remote(ctx context.Context) string {
 	out, err := r.git(ctx, "config", "--get", "remote.origin.url")
 	if err != nil {
 		return ""
