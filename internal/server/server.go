@@ -178,6 +178,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	})
 	group.Go(func() error { return rehearsals.Run(ctx) })
 	group.Go(func() error { return s.watchVulnerabilities(ctx) })
+	group.Go(func() error { return s.tellPeople(ctx) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error {
 		<-ctx.Done()
