@@ -28,6 +28,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/registry"
@@ -76,6 +77,7 @@ type server struct {
 	keys     *keys.Keys
 	store    *store.Store
 	bucket   *checkpoint.Store
+	book     *ledger.Ledger
 	state    *postgres.Cluster // nil where given by URL
 	tenants  *postgres.Cluster // nil where every environment names its own server
 
@@ -153,6 +155,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	rehearsals := s.rehearsals()
 	rooms := s.rooms()
 	rooms.Rehearsals = rehearsals
+	s.book = s.newLedger()
+	if err := s.recordStart(ctx); err != nil {
+		_ = listener.Close()
+		return err
+	}
 	engine, err := promotion.New(rooms, s.instance+"-"+randomHex(4), s.log, s.config.Fault)
 	if err != nil {
 		_ = listener.Close()
@@ -178,6 +185,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	})
 	group.Go(func() error { return rehearsals.Run(ctx) })
 	group.Go(func() error { return s.watchVulnerabilities(ctx) })
+	group.Go(func() error { return s.book.Run(ctx) })
 	group.Go(func() error { return s.tellPeople(ctx) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error {

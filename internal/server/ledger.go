@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"crypto"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/attest"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/waybill"
+)
+
+// HeadFile is the name of the file, in the data folder, that holds the newest signed head of the ledger.
+const HeadFile = "ledger-head.json"
+
+// signer opens the installation's key. It is read anew each time: a rotation takes effect at once.
+func (s *server) signer(ctx context.Context) (crypto.Signer, error) {
+	return keys.OpenSigner(ctx, filepath.Join(s.config.Data, "keys", keys.SigningFile))
+}
+
+func (s *server) newLedger() *ledger.Ledger {
+	return ledger.New(s.store.Pool, ledger.Options{Signer: s.signer, HeadFile: filepath.Join(s.config.Data, HeadFile), Log: s.log})
+}
+
+// recordStart writes to the ledger which program serves from now on.
+func (s *server) recordStart(ctx context.Context) error {
+	return ledger.Record(ctx, s.store.Pool, ledger.Event{Kind: ledger.ServerStarted, Payload: map[string]any{"version": s.config.Version, "instance": s.instance}})
+}
+
+// cutWaybill cuts and signs the waybill of a promotion.
+func (s *server) cutWaybill(ctx context.Context, promotion string) ([]byte, error) {
+	sources := waybill.Sources{Store: s.store, Ledger: s.book, Checkpoints: s.bucket, Attestations: s.attestations, Version: s.config.Version}
+	d, err := sources.Gather(ctx, promotion)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := s.signer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return waybill.Seal(ctx, d, signer)
+}
+
+// attestations reads what was signed of a release, by the trust that the estate declares now.
+func (s *server) attestations(ctx context.Context, r release.Release, environment string) (attest.Report, error) {
+	declared, err := estate.Load(ctx, s.config.Estate)
+	if err != nil {
+		return attest.Report{}, err
+	}
+	trust := declared.TrustFor(environment)
+	var own []keys.VerifyingKey
+	if trust.OwnKey {
+		if own, err = keys.SigningKeys(filepath.Join(s.config.Data, "keys")); err != nil {
+			return attest.Report{}, err
+		}
+	}
+	policy, err := attest.PolicyOf(trust, own, time.Now())
+	if err != nil {
+		return attest.Report{}, err
+	}
+	_, before := declared.Before(environment)
+	policy.AllowDirty = policy.AllowDirty || !before
+	ref, auth, err := s.images().Locate(r.Repository + "@" + r.Digest)
+	if err != nil {
+		return attest.Report{}, err
+	}
+	image, err := attest.Open(ctx, ref, auth)
+	if err != nil {
+		return attest.Report{}, err
+	}
+	return attest.Verify(ctx, image, policy)
+}
