@@ -87,8 +87,8 @@ base: ## The base image, a real Odoo from Debian's packages, into the cache
 	$(WITH) packages -- hack/base/build.sh
 
 .PHONY: generate
-generate: ## The generated files anew: docs/schemas
-	go generate ./internal/estate
+generate: ## The generated files anew: docs/schemas, docs/roles.md
+	go generate ./internal/estate ./internal/identity
 
 .PHONY: verify
 verify: ## Format, lint, generated files, notes; ends with a clean work tree

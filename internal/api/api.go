@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -12,8 +10,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -30,7 +30,11 @@ type Backend struct {
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding
 	Rescan      func(context.Context) error // compares what runs with the vulnerability databases, now
-	Token       string
+	Token       string                      // of the data folder: whoever holds it is the owner
+	Owner       string                      // the owner's name on this machine
+	Tokens      *identity.Tokens            // of the estate's users; nil: there is the owner alone
+	Approvals   *approval.Room
+	Recorder    Recorder // nil: nothing is recorded
 	Version     string
 }
 
@@ -55,28 +59,9 @@ func Handler(b Backend) http.Handler {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
 	api := humago.New(mux, config)
+	api.UseMiddleware(b.gate(api))
 	b.routes(api)
 	return b.guard(mux)
-}
-
-// guard lets only holders of the token in. The comparison takes the same time wherever it fails.
-//
-// The body is limited on a copy of the request. The server looks at the body of its own one to see whether a handler
-// left some of it unread: with that replaced, it would take the rest for the next request of the connection.
-func (b Backend) guard(next http.Handler) http.Handler {
-	limited := http.MaxBytesHandler(next, maxBody)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if subtle.ConstantTimeCompare([]byte(given), []byte(b.Token)) != 1 {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			w.WriteHeader(http.StatusUnauthorized)
-			_ = json.NewEncoder(w).Encode(map[string]any{"title": "Unauthorized", "status": 401,
-				"detail": "This API wants the token of the data folder (keys/token) as a bearer token."})
-			return
-		}
-		limited.ServeHTTP(w, r)
-	})
 }
 
 type body[T any] struct{ Body T }
@@ -90,7 +75,10 @@ func reply[T any](v T, err error) (*body[T], error) {
 
 // problem turns an error into the answer that it means.
 func problem(err error) error {
+	var said huma.StatusError
 	switch {
+	case errors.As(err, &said):
+		return err
 	case errors.Is(err, promotion.ErrBadRequest), len(estate.Problems(err)) > 0:
 		return huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), promotion.ErrBadRequest.Error()+": "))
 	case errors.Is(err, store.ErrNotFound):
@@ -111,34 +99,42 @@ type Asked struct {
 	Promotion string `json:"promotion" doc:"ID to watch"`
 }
 
+// routes are all there are. Each names its operation with does, and where a role must hold in an environment,
+// its handler asks may or sees; see docs/roles.md.
 func (b Backend) routes(api huma.API) {
 	huma.Get(api, "/api/v1/status", func(ctx context.Context, _ *struct{}) (*body[Status], error) {
 		return reply(b.status(ctx))
-	})
+	}, does(identity.StatusRead))
 	huma.Get(api, "/api/v1/doctor", func(ctx context.Context, _ *struct{}) (*body[[]Finding], error) {
 		return reply(b.Doctor(ctx), nil)
-	})
+	}, does(identity.DoctorRead))
 	huma.Get(api, "/api/v1/releases", func(ctx context.Context, in *struct {
 		Limit int `query:"limit" default:"50" minimum:"1" maximum:"500"`
 	}) (*body[[]release.Release], error) {
 		releases, err := b.Store.Releases(ctx, in.Limit)
 		return reply(summaries(releases), err)
-	})
+	}, does(identity.ReleaseRead))
 	huma.Get(api, "/api/v1/releases/{id}", func(ctx context.Context, in *IDInput) (*body[release.Release], error) {
 		return reply(b.Store.Release(ctx, in.ID))
-	})
+	}, does(identity.ReleaseRead))
 	huma.Post(api, "/api/v1/releases", func(ctx context.Context, in *struct {
 		Body struct {
-			Ref string `json:"ref" doc:"repository@digest in the registry" maxLength:"500"`
+			Ref     string   `json:"ref" doc:"repository@digest in the registry" maxLength:"500"`
+			Authors []string `json:"authors,omitempty" maxItems:"100" doc:"Addresses of the commit's author, committer and co-authors: they don't approve it"`
 		}
 	}) (*body[release.Release], error) {
 		r, err := b.ReadRelease(ctx, in.Body.Ref)
 		if err != nil {
 			return nil, huma.Error422UnprocessableEntity("the registry holds no release " + in.Body.Ref + ": " + err.Error())
 		}
-		return reply(r, b.Store.PutRelease(ctx, r))
-	})
+		if err := b.Store.PutRelease(ctx, r); err != nil {
+			return nil, problem(err)
+		}
+		return reply(r, b.Store.AddMakers(ctx, r.Digest, store.Makers{People: []string{personOf(ctx).Name}, Emails: in.Body.Authors}))
+	}, does(identity.ReleaseRegister))
+	b.peopleRoutes(api)
 	b.promotionRoutes(api)
+	b.approvalRoutes(api)
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
 	b.vulnerabilityRoutes(api)
@@ -157,7 +153,7 @@ func (b Backend) start(ctx context.Context, q promotion.Request) (*body[Asked], 
 	if err != nil {
 		return nil, problem(err)
 	}
-	q.By = "operator" // the holder of the one token; people and roles come with governance
+	q.By = personOf(ctx).Name
 	id, err := b.Engine.Start(ctx, declared, q)
 	return reply(Asked{id}, err)
 }
@@ -169,14 +165,17 @@ func (b Backend) promotionRoutes(api huma.API) {
 		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
 	}) (*body[[]Promotion], error) {
 		return reply(b.list(ctx, in.Environment, in.Before, in.Limit))
-	})
+	}, does(identity.PromotionRead))
 	huma.Get(api, "/api/v1/promotions/{id}", func(ctx context.Context, in *struct {
 		IDInput
 		After int64 `query:"after" doc:"Answer only once the revision is above this, or after wait seconds"`
 		Wait  int   `query:"wait" minimum:"0" maximum:"30"`
 	}) (*body[Promotion], error) {
+		if _, err := b.mayWith(ctx, identity.PromotionRead, in.ID); err != nil {
+			return nil, err
+		}
 		return reply(b.await(ctx, in.ID, in.After, time.Duration(in.Wait)*time.Second))
-	})
+	}, does(identity.PromotionRead))
 	huma.Post(api, "/api/v1/promotions", func(ctx context.Context, in *struct {
 		Body struct {
 			Release     string   `json:"release" maxLength:"100"`
@@ -185,9 +184,21 @@ func (b Backend) promotionRoutes(api huma.API) {
 			Force       bool     `json:"force,omitempty" doc:"Although the environment before has not had it"`
 		}
 	}) (*body[Asked], error) {
+		about, err := b.aboutRelease(ctx, in.Body.Environment, in.Body.Release)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.may(ctx, identity.PromotionStart, about); err != nil {
+			return nil, err
+		}
+		if in.Body.Force {
+			if err := b.may(ctx, identity.PromotionForce, about); err != nil {
+				return nil, err
+			}
+		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindPromote, Environment: in.Body.Environment, Tenants: in.Body.Tenants,
 			Release: in.Body.Release, Options: promotion.Options{Force: in.Body.Force}})
-	})
+	}, does(identity.PromotionStart))
 	huma.Post(api, "/api/v1/promotions/{id}/rollback", func(ctx context.Context, in *struct {
 		IDInput
 		Body struct {
@@ -195,9 +206,20 @@ func (b Backend) promotionRoutes(api huma.API) {
 			AcceptLoss bool   `json:"accept_loss,omitempty" doc:"What was written since the checkpoint may be lost"`
 		}
 	}) (*body[Asked], error) {
+		if _, err := b.mayWith(ctx, identity.PromotionRollback, in.ID); err != nil {
+			return nil, err
+		}
+		if in.Body.AcceptLoss {
+			if _, err := b.mayWith(ctx, identity.PromotionLoss, in.ID); err != nil {
+				return nil, err
+			}
+		}
 		return b.rollback(ctx, in.ID, in.Body.Reason, in.Body.AcceptLoss)
-	})
+	}, does(identity.PromotionRollback))
 	huma.Post(api, "/api/v1/promotions/{id}/resume", func(ctx context.Context, in *IDInput) (*body[Asked], error) {
+		if _, err := b.mayWith(ctx, identity.PromotionResume, in.ID); err != nil {
+			return nil, err
+		}
 		rollouts, err := b.Store.Rollouts(ctx, in.ID)
 		if err != nil {
 			return nil, problem(err)
@@ -215,17 +237,24 @@ func (b Backend) promotionRoutes(api huma.API) {
 			return nil, huma.Error409Conflict("promotion " + in.ID + " waits for nobody")
 		}
 		return reply(Asked{in.ID}, nil)
-	})
+	}, does(identity.PromotionResume))
 	huma.Delete(api, "/api/v1/quarantine/{environment}/{id}", func(ctx context.Context, in *struct {
 		IDInput
 		Environment string `path:"environment"`
 	}) (*struct{}, error) {
+		about, err := b.aboutRelease(ctx, in.Environment, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.may(ctx, identity.QuarantineLift, about); err != nil {
+			return nil, err
+		}
 		r, err := b.Store.Release(ctx, in.ID)
 		if err != nil {
 			return nil, problem(err)
 		}
 		return nil, b.Store.LiftQuarantine(ctx, in.Environment, r.Digest)
-	})
+	}, does(identity.QuarantineLift))
 }
 
 // TenantBody names a tenant.
@@ -239,8 +268,11 @@ func (b Backend) checkpointRoutes(api huma.API) {
 		Environment string `path:"environment"`
 		Tenant      string `path:"tenant"`
 	}) (*body[[]checkpoint.Info], error) {
+		if err := b.may(ctx, identity.CheckpointRead, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
 		return reply(b.Checkpoints.List(ctx, in.Environment, in.Tenant))
-	})
+	}, does(identity.CheckpointRead))
 	huma.Post(api, "/api/v1/checkpoints/{environment}/{tenant}/prune", func(ctx context.Context, in *struct {
 		Environment string `path:"environment"`
 		Tenant      string `path:"tenant"`
@@ -249,25 +281,34 @@ func (b Backend) checkpointRoutes(api huma.API) {
 			Days int `json:"days,omitempty" minimum:"0" maximum:"3650" doc:"and all that are not older"`
 		}
 	}) (*body[[]string], error) {
+		if err := b.may(ctx, identity.CheckpointPrune, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
 		gone, err := b.Checkpoints.Retain(ctx, in.Environment, in.Tenant, checkpoint.Policy{Last: in.Body.Last, Days: in.Body.Days})
 		ids := []string{}
 		for _, ref := range gone {
 			ids = append(ids, ref.ID)
 		}
 		return reply(ids, err)
-	})
+	}, does(identity.CheckpointPrune))
 	huma.Post(api, "/api/v1/checkpoints", func(ctx context.Context, in *struct{ Body TenantBody }) (*body[Asked], error) {
+		if err := b.may(ctx, identity.CheckpointCreate, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Tenant}); err != nil {
+			return nil, err
+		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCheckpoint, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant}})
-	})
+	}, does(identity.CheckpointCreate))
 	huma.Post(api, "/api/v1/restores", func(ctx context.Context, in *struct {
 		Body struct {
 			TenantBody
 			Checkpoint string `json:"checkpoint" maxLength:"200"`
 		}
 	}) (*body[Asked], error) {
+		if err := b.may(ctx, identity.RestoreStart, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Tenant}); err != nil {
+			return nil, err
+		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindRestore, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant},
 			Options: promotion.Options{Checkpoint: in.Body.Checkpoint}})
-	})
+	}, does(identity.RestoreStart))
 	huma.Post(api, "/api/v1/tenants", func(ctx context.Context, in *struct {
 		Body struct {
 			TenantBody
@@ -275,7 +316,15 @@ func (b Backend) checkpointRoutes(api huma.API) {
 			From    string `json:"from,omitempty" maxLength:"300" doc:"environment/tenant/checkpoint to copy"`
 		}
 	}) (*body[Asked], error) {
+		if err := b.may(ctx, identity.TenantCreate, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Tenant}); err != nil {
+			return nil, err
+		}
+		if from, _, _ := strings.Cut(in.Body.From, "/"); in.Body.From != "" { // whose data it is decides who may take it along
+			if err := b.may(ctx, identity.CheckpointCopy, identity.Subject{Environment: from, Name: in.Body.From}); err != nil {
+				return nil, err
+			}
+		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCreate, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant},
 			Release: in.Body.Release, Options: promotion.Options{Checkpoint: in.Body.From}})
-	})
+	}, does(identity.TenantCreate))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -51,7 +52,10 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			Untraced    bool   `json:"untraced,omitempty" doc:"Watch nothing: no timeline, no locks"`
 		}
 	}) (*body[Rehearsal], error) {
-		id, err := b.Rehearsals.Ask(ctx, rehearsal.Request{Environment: in.Body.Environment, Tenant: in.Body.Tenant, Release: in.Body.Release, Checkpoint: in.Body.Checkpoint, Untraced: in.Body.Untraced, By: "operator"})
+		if err := b.may(ctx, identity.RehearsalStart, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Release}); err != nil {
+			return nil, err
+		}
+		id, err := b.Rehearsals.Ask(ctx, rehearsal.Request{Environment: in.Body.Environment, Tenant: in.Body.Tenant, Release: in.Body.Release, Checkpoint: in.Body.Checkpoint, Untraced: in.Body.Untraced, By: personOf(ctx).Name})
 		if errors.Is(err, rehearsal.ErrRequest) {
 			return nil, huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), rehearsal.ErrRequest.Error()+": "))
 		}
@@ -59,18 +63,22 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			return nil, problem(err)
 		}
 		return reply(b.rehearsal(ctx, id, -1, 0))
-	})
+	}, does(identity.RehearsalStart))
 	huma.Get(api, "/api/v1/rehearsals", func(ctx context.Context, in *struct {
 		Environment string `query:"environment"`
 		Tenant      string `query:"tenant"`
 		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
 	}) (*body[[]Rehearsal], error) {
+		sees := b.sees(ctx, identity.RehearsalRead)
 		rows, err := b.Store.Rehearsals(ctx, in.Environment, in.Tenant, in.Limit)
 		if err != nil {
 			return nil, problem(err)
 		}
 		views := make([]Rehearsal, 0, len(rows))
 		for _, r := range rows {
+			if !sees(r.Environment) {
+				continue
+			}
 			v, err := rehearsalView(r)
 			if err != nil {
 				return nil, problem(err)
@@ -78,15 +86,21 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			views = append(views, v)
 		}
 		return reply(views, nil)
-	})
+	}, does(identity.RehearsalRead))
 	huma.Get(api, "/api/v1/rehearsals/{id}", func(ctx context.Context, in *struct {
 		IDInput
 		After int64 `query:"after" default:"-1" doc:"Answer only once the revision is above this, or after wait seconds"`
 		Wait  int   `query:"wait" minimum:"0" maximum:"30"`
 	}) (*body[Rehearsal], error) {
+		if err := b.mayWithRehearsal(ctx, identity.RehearsalRead, in.ID); err != nil {
+			return nil, err
+		}
 		return reply(b.rehearsal(ctx, in.ID, in.After, time.Duration(in.Wait)*time.Second))
-	})
+	}, does(identity.RehearsalRead))
 	huma.Get(api, "/api/v1/rehearsals/{id}/page", func(ctx context.Context, in *IDInput) (*huma.StreamResponse, error) {
+		if err := b.mayWithRehearsal(ctx, identity.RehearsalRead, in.ID); err != nil {
+			return nil, err
+		}
 		r, err := b.rehearsal(ctx, in.ID, -1, 0)
 		if err != nil {
 			return nil, problem(err)
@@ -99,16 +113,25 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			c.SetHeader("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 			_ = rehearsal.WritePage(c.BodyWriter(), r.Report)
 		}}, nil
-	})
+	}, does(identity.RehearsalRead))
 	huma.Delete(api, "/api/v1/rehearsals/{id}", func(ctx context.Context, in *IDInput) (*struct{}, error) {
-		if _, err := b.Store.Rehearsal(ctx, in.ID); err != nil {
-			return nil, problem(err)
+		if err := b.mayWithRehearsal(ctx, identity.RehearsalCancel, in.ID); err != nil {
+			return nil, err
 		}
 		if err := b.Rehearsals.Cancel(ctx, in.ID); err != nil {
 			return nil, problem(err)
 		}
 		return nil, nil
-	}, func(o *huma.Operation) { o.DefaultStatus = http.StatusNoContent })
+	}, does(identity.RehearsalCancel), func(o *huma.Operation) { o.DefaultStatus = http.StatusNoContent })
+}
+
+// mayWithRehearsal decides whether who asks may do something with a rehearsal.
+func (b Backend) mayWithRehearsal(ctx context.Context, op identity.Operation, id string) error {
+	r, err := b.Store.Rehearsal(ctx, id)
+	if err != nil {
+		return problem(err)
+	}
+	return b.may(ctx, op, identity.Subject{Environment: r.Environment, Name: id, Own: r.RequestedBy == personOf(ctx).Name})
 }
 
 // rehearsal reads one, once it has changed or the time is up.

@@ -10,16 +10,30 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
+// list leaves out what who asks may not see, and reads on until there are as many as were asked for.
 func (b Backend) list(ctx context.Context, environment string, before int64, limit int) ([]Promotion, error) {
-	rows, err := b.Store.Promotions(ctx, environment, before, limit)
-	if err != nil {
-		return nil, err
+	sees := b.sees(ctx, identity.PromotionRead)
+	var visible []store.Promotion
+	for {
+		rows, err := b.Store.Promotions(ctx, environment, before, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rows {
+			if sees(p.Environment) && len(visible) < limit {
+				visible = append(visible, p)
+			}
+		}
+		if len(rows) < limit || len(visible) == limit {
+			return b.views(ctx, visible)
+		}
+		before = rows[len(rows)-1].Seq
 	}
-	return b.views(ctx, rows)
 }
 
 // views joins promotions with their rollouts and steps, in three queries however many there are.
@@ -111,7 +125,11 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	sees := b.sees(ctx, identity.StatusRead)
 	for _, env := range declared.Environments {
+		if !sees(env.Name) {
+			continue
+		}
 		view := Environment{Name: env.Name, Tenants: []Tenant{}}
 		if env.Runtime.Docker != nil {
 			view.Address = env.Runtime.Docker.HTTP

@@ -8,6 +8,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/vuln"
 )
 
@@ -51,17 +53,18 @@ type Vulnerability struct {
 func (b Backend) vulnerabilityRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/vulnerabilities", func(ctx context.Context, _ *struct{}) (*body[Vulnerabilities], error) {
 		return reply(b.vulnerabilities(ctx))
-	})
+	}, does(identity.VulnerabilityRead))
 	huma.Post(api, "/api/v1/vulnerabilities/scan", func(ctx context.Context, _ *struct{}) (*body[Vulnerabilities], error) {
 		if err := b.Rescan(ctx); err != nil {
 			return nil, problem(err)
 		}
 		return reply(b.vulnerabilities(ctx))
-	})
+	}, does(identity.VulnerabilityScan))
 }
 
 func (b Backend) vulnerabilities(ctx context.Context) (Vulnerabilities, error) {
 	v := Vulnerabilities{Problems: []string{}, Environments: []VulnerableEnvironment{}}
+	sees := b.sees(ctx, identity.VulnerabilityRead)
 	declared, err := b.Estate(ctx)
 	if err != nil {
 		return v, err
@@ -83,6 +86,8 @@ func (b Backend) vulnerabilities(ctx context.Context) (Vulnerabilities, error) {
 	if err != nil {
 		return v, err
 	}
+	rows = slices.DeleteFunc(rows, func(row store.Vulnerability) bool { return !sees(row.Environment) })
+	running = slices.DeleteFunc(running, func(row store.RunningRelease) bool { return !sees(row.Environment) })
 	v.Running = len(running)
 	names := map[string]string{}
 	for _, row := range rows { // sorted by environment and release

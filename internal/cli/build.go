@@ -77,7 +77,11 @@ build is signed and attached to the image.`,
 			if _, err := attestBuild(cmd.Context(), o, built, &sign, started); err != nil {
 				return err
 			}
-			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]string{"ref": built.Repository + "@" + built.Digest}, nil); err != nil {
+			made, err := authors(cmd.Context(), o.Source, built.Commit)
+			if err != nil {
+				return err
+			}
+			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]any{"ref": built.Repository + "@" + built.Digest, "authors": made}, nil); err != nil {
 				return fmt.Errorf("the image is in the registry as %s@%s, but the server did not take it up: %w", built.Repository, built.Digest, err)
 			}
 			built.Base.Modules = nil

@@ -53,6 +53,8 @@ type app struct {
 	server   string
 	format   string
 	verbose  bool
+
+	tokenFile string
 }
 
 // Main runs the command line and returns its exit code.
@@ -108,13 +110,14 @@ back by itself when the business suffers.`,
 	}
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
+	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "file with your token (or WAYBILL_TOKEN); default: that of the data folder")
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.calendar(), a.notify(), a.base(), a.check(), a.build(), a.releases(), a.tenant(),
-		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.rollback(), a.quarantine(), a.status(),
-		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.version(), a.router(),
+		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.approve(), a.reject(), a.rollback(), a.quarantine(), a.status(),
+		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.whoami(), a.version(), a.router(),
 	)
 	verbsOnly(root)
 	return root

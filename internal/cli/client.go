@@ -16,18 +16,45 @@ import (
 	"github.com/waybill-dev/waybill/internal/server"
 )
 
+// tokenVariable holds a user's token where no --token-file is given. A token is never an argument: others could read it there.
+const tokenVariable = "WAYBILL_TOKEN"
+
+// token is what to show to the server: a user's own, or that of the data folder.
+func (a *app) token() (string, error) {
+	if a.tokenFile != "" {
+		content, err := os.ReadFile(a.tokenFile)
+		if err != nil {
+			return "", usagef("read the token: %w", err)
+		}
+		token := strings.TrimSpace(string(content))
+		if token == "" || strings.ContainsAny(token, " \n") {
+			return "", usagef("%s holds no token: one line expected, as waybill token create wrote it", a.tokenFile)
+		}
+		return token, nil
+	}
+	if token := strings.TrimSpace(os.Getenv(tokenVariable)); token != "" {
+		return token, nil
+	}
+	content, err := os.ReadFile(filepath.Join(a.data, "keys", "token"))
+	if errors.Is(err, os.ErrPermission) {
+		return "", fmt.Errorf("the token of the data folder %s is its owner's (%w). Show your own: --token-file FILE, or %s", a.data, err, tokenVariable)
+	}
+	if err != nil {
+		return "", fmt.Errorf("no token in the data folder %s (%w). Start a server there: waybill up --data %s; or name another folder with --data, or your own token with --token-file", a.data, err, a.data)
+	}
+	return strings.TrimSpace(string(content)), nil
+}
+
 // address finds the server and the token that it wants.
 func (a *app) address() (url, token string, err error) {
-	content, err := os.ReadFile(filepath.Join(a.data, "keys", "token"))
-	if err != nil {
-		return "", "", fmt.Errorf("no token in the data folder %s (%w). Start a server there: waybill up --data %s; or name another folder with --data", a.data, err, a.data)
+	if token, err = a.token(); err != nil {
+		return "", "", err
 	}
-	token = strings.TrimSpace(string(content))
 	if a.server != "" {
 		return strings.TrimSuffix(a.server, "/"), token, nil
 	}
 	var found server.Address
-	content, err = os.ReadFile(filepath.Join(a.data, server.AddressFile))
+	content, err := os.ReadFile(filepath.Join(a.data, server.AddressFile))
 	if err == nil {
 		err = json.Unmarshal(content, &found)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/approval"
 )
 
 // askAndWatch starts a procedure and follows it, unless asked not to.
@@ -71,10 +72,21 @@ func (a *app) promotions() *cobra.Command {
 		&cobra.Command{Use: "show ID", Short: "Show one promotion with every step", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var p api.Promotion
-				if err := a.call(cmd.Context(), "GET", "/api/v1/promotions/"+url.PathEscape(args[0]), nil, &p); err != nil {
+				path := "/api/v1/promotions/" + url.PathEscape(args[0])
+				if err := a.call(cmd.Context(), "GET", path, nil, &p); err != nil {
 					return err
 				}
-				return a.print(p, func(w io.Writer) { showPromotion(w, p) })
+				shown := struct {
+					api.Promotion
+					Approvals approval.State `json:"approvals"`
+				}{Promotion: p}
+				if err := a.call(cmd.Context(), "GET", path+"/approvals", nil, &shown.Approvals); err != nil {
+					return err
+				}
+				return a.print(shown, func(w io.Writer) {
+					showPromotion(w, p)
+					showApprovals(w, shown.Approvals)
+				})
 			}},
 		&cobra.Command{Use: "watch ID", Short: "Follow a promotion to its end", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error { return a.watch(cmd.Context(), args[0]) }},

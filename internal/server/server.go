@@ -6,7 +6,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -251,7 +250,8 @@ func (s *server) announce(url string) error {
 func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
-		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Token: s.keys.Token(), Version: s.config.Version,
+		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approvals(engine),
 		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,
@@ -265,9 +265,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	if s.config.Registry == "" {
-		images, err := registry.Handler(filepath.Join(s.config.Data, "registry"), func(_, password string) bool {
-			return subtle.ConstantTimeCompare([]byte(password), []byte(s.keys.Token())) == 1
-		})
+		images, err := registry.Handler(filepath.Join(s.config.Data, "registry"), s.mayPush)
 		if err != nil {
 			return nil, err
 		}

@@ -159,7 +159,7 @@ func TestWhoMayAsk(t *testing.T) {
 		"a release unknown":   {"POST", "/api/v1/promotions", `{"release":"r1","environment":"test"}`, 422},
 		"environment unknown": {"POST", "/api/v1/promotions", `{"release":"r1","environment":"moon"}`, 422},
 		"no such promotion":   {"GET", "/api/v1/promotions/none", "", 404},
-		"nothing to resume":   {"POST", "/api/v1/promotions/none/resume", "", 409},
+		"nothing to resume":   {"POST", "/api/v1/promotions/none/resume", "", 404},
 		"too much":            {"POST", "/api/v1/promotions", `{"release":"` + strings.Repeat("r", 2<<20) + `"}`, 413},
 		"no such path":        {"GET", "/api/v1/nothing", "", 404},
 		"no such image":       {"POST", "/api/v1/releases", `{"ref":"acme@sha256:0000000000000000000000000000000000000000000000000000000000000000"}`, 422},

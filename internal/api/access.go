@@ -1,0 +1,246 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Recorder keeps who was denied what, and what people did about tokens and approvals.
+type Recorder interface {
+	Record(ctx context.Context, e identity.Entry)
+}
+
+// Wrong tokens of one address are recorded one by one up to so many in a minute; after that they are refused
+// with 429, and only the hundredth, two hundredth … is recorded.
+const (
+	wrongTokens  = 20
+	wrongPeriod  = time.Minute
+	recordsEvery = 100
+)
+
+// asking is one request: who asks, and whether it was decided that they may.
+type asking struct {
+	person  identity.Person
+	address string
+	decided bool
+}
+
+type askingKey struct{}
+
+func askingOf(ctx context.Context) *asking {
+	if a, ok := ctx.Value(askingKey{}).(*asking); ok {
+		return a
+	}
+	return &asking{} // nobody: may nothing
+}
+
+func personOf(ctx context.Context) identity.Person { return askingOf(ctx).person }
+
+// guard lets only those in who show a token: the data folder's own, which is compared in constant time, or
+// that of a user.
+//
+// The body is limited on a copy of the request. The server looks at the body of its own one to see whether a handler
+// left some of it unread: with that replaced, it would take the rest for the next request of the connection.
+func (b Backend) guard(next http.Handler) http.Handler {
+	limited := http.MaxBytesHandler(next, maxBody)
+	wrong := &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			host = r.RemoteAddr
+		}
+		person, err := b.recognise(r.Context(), given)
+		var unknown *identity.Unknown
+		switch {
+		case errors.As(err, &unknown):
+			b.turnAway(w, r, unknown, wrong, host, given == "")
+			return
+		case err != nil:
+			refuse(w, http.StatusServiceUnavailable, "Service Unavailable", "It could not be found out who asks: "+err.Error())
+			return
+		}
+		a := &asking{person: person, address: host}
+		limited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askingKey{}, a)))
+	})
+}
+
+func (b Backend) recognise(ctx context.Context, given string) (identity.Person, error) {
+	if subtle.ConstantTimeCompare([]byte(given), []byte(b.Token)) == 1 {
+		return identity.Local(b.Owner), nil
+	}
+	if given == "" || b.Tokens == nil {
+		return identity.Person{}, &identity.Unknown{Reason: "no token is given that this server knows"}
+	}
+	return b.Tokens.Find(ctx, given)
+}
+
+// turnAway answers who has shown no token that counts. Without any token nothing is recorded: that is a
+// mistake, not a try.
+func (b Backend) turnAway(w http.ResponseWriter, r *http.Request, u *identity.Unknown, wrong *identity.Failures, host string, none bool) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	if none {
+		refuse(w, http.StatusUnauthorized, "Unauthorized", "This API wants a bearer token: that of the data folder (keys/token), or a user's own (--token-file or WAYBILL_TOKEN).")
+		return
+	}
+	before, next := wrong.Count(host, time.Now())
+	e := identity.Entry{Kind: "token.refused", Actor: u.User, Token: u.Token, Reason: u.Reason, Address: host}
+	if before < wrong.Most {
+		b.record(r.Context(), e)
+		refuse(w, http.StatusUnauthorized, "Unauthorized", "The token does not count: "+u.Reason+".")
+		return
+	}
+	if before%recordsEvery == 0 {
+		e.Reason = fmt.Sprintf("%d wrong tokens within %s; the last: %s", before, wrong.Period, u.Reason)
+		b.record(r.Context(), e)
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(time.Until(next).Seconds())+1))
+	refuse(w, http.StatusTooManyRequests, "Too Many Requests", "Too many wrong tokens came from this address. One that counts is let in at once.")
+}
+
+func refuse(w http.ResponseWriter, status int, title, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"title": title, "status": status, "detail": detail})
+}
+
+func (b Backend) record(ctx context.Context, e identity.Entry) {
+	if b.Recorder != nil {
+		b.Recorder.Record(context.WithoutCancel(ctx), e)
+	}
+}
+
+// does names the operation of a route. Each route has one: without, it answers nobody.
+func does(op identity.Operation) func(*huma.Operation) {
+	return func(o *huma.Operation) {
+		if o.Metadata == nil {
+			o.Metadata = map[string]any{}
+		}
+		o.Metadata["operation"] = op
+		if o.Extensions == nil {
+			o.Extensions = map[string]any{}
+		}
+		o.Extensions["x-waybill-operation"] = string(op)
+	}
+}
+
+// undecided is told of answers that were given without deciding that the person may have them; tests listen.
+var undecided = func(route string) {}
+
+// gate decides what needs no more than a role somewhere, and turns away early who has no role that could ever
+// do. Where it matters in which environment, or whose it is, the handler decides with may or sees.
+func (b Backend) gate(api huma.API) func(huma.Context, func(huma.Context)) {
+	return func(c huma.Context, next func(huma.Context)) {
+		op, _ := c.Operation().Metadata["operation"].(identity.Operation)
+		a := askingOf(c.Context())
+		route := c.Operation().Method + " " + c.Operation().Path
+		rule, ok := identity.RuleOf(op)
+		if !ok {
+			_ = huma.WriteErr(api, c, http.StatusForbidden, "nobody may do this: "+route+" names no operation of the table of roles")
+			return
+		}
+		err := a.person.Could(op)
+		if rule.Reach == identity.Anywhere {
+			err, a.decided = a.person.May(op, identity.Subject{}), true
+		}
+		if err != nil {
+			b.deny(c.Context(), err)
+			_ = huma.WriteErr(api, c, http.StatusForbidden, err.Error())
+			return
+		}
+		next(c)
+		if status := c.Status(); !a.decided && (status == 0 || status < 300) {
+			undecided(route)
+		}
+	}
+}
+
+// may returns an answer that says no, and why, when who asks may not do it.
+func (b Backend) may(ctx context.Context, op identity.Operation, s identity.Subject) error {
+	a := askingOf(ctx)
+	a.decided = true
+	if err := a.person.May(op, s); err != nil {
+		b.deny(ctx, err)
+		return huma.Error403Forbidden(err.Error())
+	}
+	return nil
+}
+
+// sees tells in which environments who asks may see something; what they may not is left out of a list.
+func (b Backend) sees(ctx context.Context, op identity.Operation) func(environment string) bool {
+	a := askingOf(ctx)
+	a.decided = true
+	return func(environment string) bool {
+		return a.person.May(op, identity.Subject{Environment: environment}) == nil
+	}
+}
+
+func (b Backend) deny(ctx context.Context, err error) {
+	var d *identity.Denied
+	if !errors.As(err, &d) {
+		return
+	}
+	a := askingOf(ctx)
+	b.record(ctx, identity.Entry{Kind: "denied", Actor: a.person.Name, Token: a.person.Token, Operation: d.Operation,
+		Environment: d.Subject.Environment, Subject: d.Subject.Name, Reason: d.Reason, Address: a.address})
+}
+
+// madeRelease says whether who asks has made a release.
+func (b Backend) madeRelease(ctx context.Context, digest string) (bool, error) {
+	if digest == "" {
+		return false, nil
+	}
+	makers, err := b.Store.MakersOf(ctx, digest)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return personOf(ctx).Made(makers), err
+}
+
+// aboutPromotion is the subject of an operation on a promotion.
+func (b Backend) aboutPromotion(ctx context.Context, p store.Promotion) (identity.Subject, error) {
+	own, err := b.madeRelease(ctx, p.Release)
+	return identity.Subject{Environment: p.Environment, Name: p.ID, Own: own || p.RequestedBy == personOf(ctx).Name}, err
+}
+
+// aboutRelease is the subject of an operation on a release in an environment; what is not known is nobody's own.
+func (b Backend) aboutRelease(ctx context.Context, environment, ref string) (identity.Subject, error) {
+	s := identity.Subject{Environment: environment, Name: ref}
+	r, err := b.Store.Release(ctx, ref)
+	if errors.Is(err, store.ErrNotFound) {
+		return s, nil
+	}
+	if err == nil {
+		s.Own, err = b.madeRelease(ctx, r.Digest)
+	}
+	if err != nil {
+		return s, problem(err)
+	}
+	return s, nil
+}
+
+// mayWith reads a promotion and decides whether who asks may do something with it.
+func (b Backend) mayWith(ctx context.Context, op identity.Operation, id string) (store.Promotion, error) {
+	p, err := b.Store.Promotion(ctx, id)
+	if err != nil {
+		return p, problem(err)
+	}
+	s, err := b.aboutPromotion(ctx, p)
+	if err != nil {
+		return p, problem(err)
+	}
+	return p, b.may(ctx, op, s)
+}

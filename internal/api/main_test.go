@@ -1,0 +1,207 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/approval"
+	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/rehearsal"
+	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+var (
+	cluster *postgres.Cluster
+	state   *store.Store
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+// run starts the real PostgreSQL that the store works on.
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "wbapi")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err == nil {
+		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "api-test", Password: "pw"})
+	}
+	if err == nil {
+		defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
+		state, err = store.Open(ctx, cluster.URL("postgres"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer state.Close()
+	return m.Run()
+}
+
+// bench is the API as a server has it, on a real store; nothing carries its promotions.
+type bench struct {
+	t       *testing.T
+	url     string
+	tokens  *identity.Tokens
+	backend Backend
+
+	mu      sync.Mutex
+	access  estate.Access
+	entries []identity.Entry
+	now     time.Time
+	broken  error // of the estate
+}
+
+func (b *bench) breakEstate() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = &estate.Problem{File: "estate.yaml", Line: 1, Message: "is broken"}
+}
+
+// Record keeps what was recorded.
+func (b *bench) Record(_ context.Context, e identity.Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entries = append(b.entries, e)
+}
+
+// recorded returns what was recorded of a kind since the last time, and forgets it.
+func (b *bench) recorded(kind string) []identity.Entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []identity.Entry
+	for _, e := range b.entries {
+		if e.Kind == kind {
+			found = append(found, e)
+		}
+	}
+	b.entries = nil
+	return found
+}
+
+func (b *bench) declare(users ...estate.User) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.access.Users = users
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) later(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(d)
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, now: time.Now()}
+	declared := func(context.Context) (*estate.Estate, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production"}}, Access: b.access,
+			Tenants: []estate.Tenant{{Name: "acme", Environment: "production", Database: "acme_production", Hosts: []string{"acme.example"}}, {Name: "acme", Environment: "test", Database: "acme_test", Hosts: []string{"test.acme.example"}}}}, b.broken
+	}
+	access := func(ctx context.Context) (*estate.Access, error) {
+		e, err := declared(ctx)
+		return &e.Access, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	engine, err := promotion.New(promotion.Rooms{Store: state}, "nobody", quiet, nil)
+	require.NoError(t, err)
+	bucket, err := checkpoint.Open(t.Context(), "file://"+t.TempDir(), nil, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
+	b.tokens = &identity.Tokens{Store: state, Access: access, Now: b.clock}
+	b.backend = Backend{
+		Store: state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
+		Tokens: b.tokens, Recorder: b, Approvals: &approval.Room{Store: state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
+		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), state, declared, nil, rehearsal.Limits{}),
+		ReadRelease: func(context.Context, string) (release.Release, error) {
+			return release.Release{}, errors.New("no such image")
+		},
+		Doctor: func(context.Context) []Finding { return []Finding{} },
+		Rescan: func(context.Context) error { return nil },
+	}
+	server := httptest.NewServer(Handler(b.backend))
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	before := undecided
+	undecided = func(route string) { t.Errorf("%s was answered without deciding whether who asks may have it", route) }
+	t.Cleanup(func() { undecided = before })
+	return b
+}
+
+// answer is what the API said.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+func (a answer) into(t *testing.T, v any) {
+	t.Helper()
+	require.Less(t, a.status, 300, a.text)
+	require.NoError(t, json.Unmarshal([]byte(a.text), v), a.text)
+}
+
+func (b *bench) ask(token, method, path string, in any) answer {
+	b.t.Helper()
+	var body io.Reader
+	if in != nil {
+		content, err := json.Marshal(in)
+		require.NoError(b.t, err)
+		body = bytes.NewReader(content)
+	}
+	request, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, body)
+	require.NoError(b.t, err)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(b.t, err)
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(b.t, err)
+	return answer{response.StatusCode, response.Header, string(content)}
+}
+
+// token makes one for a user, as the owner of the data folder does.
+func (b *bench) token(user string) string {
+	b.t.Helper()
+	var made Token
+	b.ask("the-owner's", "POST", "/api/v1/tokens", map[string]any{"user": user}).into(b.t, &made)
+	require.True(b.t, strings.HasPrefix(made.Text, "wbt_"))
+	return made.Text
+}
+
+func user(name string, role estate.Role, environments ...string) estate.User {
+	return estate.User{Name: name, Roles: []estate.Grant{{Role: role, Environments: environments}}}
+}

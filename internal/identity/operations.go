@@ -1,0 +1,143 @@
+// Package identity says who somebody is and what they may do. People and their roles are declared in the
+// estate (kind: Access); their tokens are kept in the store, as hashes. What each role may do is one table,
+// which every operation of the API names and from which the documentation is made.
+//
+// It does not know what a promotion is: whoever calls says in which environment something happens, and
+// whether it is the person's own.
+package identity
+
+import (
+	"slices"
+
+	"github.com/waybill-dev/waybill/internal/estate"
+)
+
+// Role is what somebody does in an environment.
+type Role = estate.Role
+
+// The roles.
+const (
+	Viewer   = estate.RoleViewer
+	Author   = estate.RoleAuthor
+	Approver = estate.RoleApprover
+	Operator = estate.RoleOperator
+	Security = estate.RoleSecurity
+	Auditor  = estate.RoleAuditor
+	Admin    = estate.RoleAdmin
+)
+
+// Operation is something that can be asked of the API.
+type Operation string
+
+// The operations. What they are and who may is in the table below.
+const (
+	WhoAmI            Operation = "whoami"
+	StatusRead        Operation = "status.read"
+	DoctorRead        Operation = "doctor.read"
+	ReleaseRead       Operation = "release.read"
+	ReleaseRegister   Operation = "release.register"
+	PromotionRead     Operation = "promotion.read"
+	PromotionStart    Operation = "promotion.start"
+	PromotionForce    Operation = "promotion.force"
+	PromotionApprove  Operation = "promotion.approve"
+	PromotionReject   Operation = "promotion.reject"
+	PromotionResume   Operation = "promotion.resume"
+	PromotionRollback Operation = "promotion.rollback"
+	PromotionLoss     Operation = "promotion.accept-loss"
+	QuarantineLift    Operation = "quarantine.lift"
+	CheckpointRead    Operation = "checkpoint.read"
+	CheckpointCreate  Operation = "checkpoint.create"
+	CheckpointPrune   Operation = "checkpoint.prune"
+	CheckpointCopy    Operation = "checkpoint.copy"
+	RestoreStart      Operation = "restore.start"
+	TenantCreate      Operation = "tenant.create"
+	RehearsalRead     Operation = "rehearsal.read"
+	RehearsalStart    Operation = "rehearsal.start"
+	RehearsalCancel   Operation = "rehearsal.cancel"
+	VulnerabilityRead Operation = "vulnerability.read"
+	VulnerabilityScan Operation = "vulnerability.scan"
+	UserRead          Operation = "user.read"
+	TokenRead         Operation = "token.read"
+	TokenCreate       Operation = "token.create"
+	TokenRevoke       Operation = "token.revoke"
+)
+
+// Reach is where a role must hold.
+type Reach string
+
+// The reaches.
+const (
+	Here       Reach = "in that environment"
+	Anywhere   Reach = "in any environment"
+	Everywhere Reach = "in all environments"
+)
+
+// Rule says who may do something: with what others have made, and with what is their own.
+type Rule struct {
+	Operation Operation
+	Does      string
+	Reach     Reach
+	Others    []Role
+	Own       []Role
+}
+
+var (
+	everybody = estate.Roles
+	operators = []Role{Operator, Admin}
+	makers    = []Role{Author, Operator, Admin}
+	nobody    = []Role{}
+)
+
+// rules is the table. What is not in it, nobody may do.
+var rules = []Rule{
+	{WhoAmI, "see one's own name, roles and token", Anywhere, everybody, everybody},
+	{StatusRead, "see what runs", Here, everybody, everybody},
+	{DoctorRead, "see whether the installation is well", Anywhere, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
+	{ReleaseRead, "see releases", Anywhere, everybody, everybody},
+	{ReleaseRegister, "make a release known to the server, as waybill build does", Anywhere, makers, makers},
+	{PromotionRead, "see promotions and their steps", Here, everybody, everybody},
+	{PromotionStart, "ask for a promotion", Here, makers, makers},
+	{PromotionForce, "promote although the environment before has not had the release", Here, operators, []Role{Admin}},
+	{PromotionApprove, "approve a promotion", Here, estate.ApprovingRoles, nobody},
+	{PromotionReject, "reject a promotion", Here, []Role{Approver, Operator, Security, Admin}, []Role{Author, Approver, Operator, Security, Admin}},
+	{PromotionResume, "let a promotion go on that waits for a person", Here, operators, operators},
+	{PromotionRollback, "take a promotion back", Here, operators, makers},
+	{PromotionLoss, "take one back although what was written since is lost", Here, operators, operators},
+	{QuarantineLift, "let a release in again that was taken back", Here, operators, []Role{Admin}},
+	{CheckpointRead, "see checkpoints", Here, everybody, everybody},
+	{CheckpointCreate, "take a checkpoint", Here, operators, operators},
+	{CheckpointPrune, "remove old checkpoints", Here, []Role{Admin}, []Role{Admin}},
+	{CheckpointCopy, "copy a checkpoint's data into another tenant", Here, operators, operators},
+	{RestoreStart, "restore a checkpoint", Here, operators, operators},
+	{TenantCreate, "make a tenant's database", Here, operators, operators},
+	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
+	{RehearsalStart, "ask for a rehearsal", Here, makers, makers},
+	{RehearsalCancel, "end a rehearsal", Here, operators, makers},
+	{VulnerabilityRead, "see what is known to be vulnerable", Here, everybody, everybody},
+	{VulnerabilityScan, "compare what runs with the advisories now", Anywhere, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
+	{UserRead, "see users and their roles", Everywhere, []Role{Security, Auditor, Admin}, everybody},
+	{TokenRead, "see tokens: never their text", Everywhere, []Role{Security, Auditor, Admin}, everybody},
+	{TokenCreate, "make a token", Everywhere, []Role{Admin}, everybody},
+	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
+}
+
+// Rules returns the table, in the order in which the documentation shows it.
+func Rules() []Rule { return slices.Clone(rules) }
+
+// RuleOf returns the rule of an operation.
+func RuleOf(op Operation) (Rule, bool) {
+	for _, r := range rules {
+		if r.Operation == op {
+			return r, true
+		}
+	}
+	return Rule{}, false
+}
+
+// May says whether a role may do something with what is its own, or another's.
+func (r Rule) May(role Role, own bool) bool {
+	if own {
+		return slices.Contains(r.Own, role)
+	}
+	return slices.Contains(r.Others, role)
+}

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"os/user"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/approval"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/identity"
+)
+
+// owner names whoever holds the data folder's token: the user that the server runs as.
+func owner() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "owner"
+}
+
+// tokens are those of the users whom the estate declares today.
+func (s *server) tokens() *identity.Tokens {
+	return &identity.Tokens{Store: s.store, Now: time.Now, Access: func(ctx context.Context) (*estate.Access, error) {
+		declared, err := estate.Load(ctx, s.config.Estate)
+		if err != nil {
+			return nil, err
+		}
+		return &declared.Access, nil
+	}}
+}
+
+// mayPush says whether a token lets somebody write to the registry: that of the data folder, or one of a user who
+// may make releases known.
+func (s *server) mayPush(_, token string) bool {
+	if subtle.ConstantTimeCompare([]byte(token), []byte(s.keys.Token())) == 1 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	person, err := s.tokens().Find(ctx, token)
+	return err == nil && person.May(identity.ReleaseRegister, identity.Subject{}) == nil
+}
+
+// approvals is where people decide about promotions.
+func (s *server) approvals(engine approval.Engine) *approval.Room {
+	return &approval.Room{Store: s.store, Engine: engine, Access: s.tokens().Access, Recorder: s.recorder(), Now: time.Now}
+}
+
+// recorder keeps who was denied what.
+func (s *server) recorder() identity.Recorder { return identity.Log{Logger: s.log} }
