@@ -93,17 +93,19 @@ func New(dir string, rooms Rooms) *Rehearser {
 }
 
 // Run rehearses, and returns what was found even where the rehearsal could not be finished: the Report's Outcome
-// says so. progress is called by one goroutine at a time; it may be nil. When it returns, nothing of it runs or lies
+// says so. progress is called by one goroutine at a time and at least every ten seconds; it may be nil. When it returns, nothing of it runs or lies
 // about any more; where that could not be brought about, the error says what is left.
 func (r *Rehearser) Run(ctx context.Context, s Subject, progress func(string)) (*Report, error) {
 	s.Limits.fill()
 	if progress == nil {
 		progress = func(string) {}
 	}
-	run := &run{Rehearser: r, subject: s, progress: progress, report: newReport(s)}
 	if err := checkID(s.ID); err != nil {
 		return nil, err
 	}
+	said := &teller{say: progress}
+	run := &run{Rehearser: r, subject: s, progress: said.tell, report: newReport(s)}
+	defer said.start()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	run.stop = cancel
