@@ -43,11 +43,15 @@ func (w *Work) news(next store.Rollout, now time.Time) (notify.Message, bool) {
 	case next.State == store.Waiting:
 		m.Text, m.Needed = needed(next.Reason, p)
 		return of(estate.EventWaiting, "%s waits for a person", what)
-	case next.State == store.Running && next.WaitsFor != "" && w.at(next) == "gates":
-		m.Text, m.Needed = "It waits before anything is touched, and goes on by itself once that is met.", next.WaitsFor
-		m, _ := of(estate.EventWaiting, "%s waits to be let in", what)
-		m.Key = "waiting/" + next.ID + "/gates" // told once, however often the gates are asked again
-		return m, true
+	case next.State == store.Running && next.WaitsFor != "" && next.Attempt == 0 && w.at(next) == "gates":
+		m.Text, m.Needed = "It waits before anything is touched, and goes on by itself once nothing is missing.", next.WaitsFor
+		if len(w.env.Tenants) > 1 { // what is asked is mostly asked of all of them: told once
+			where, m.Tenant = next.Environment, ""
+			m.Needed = "for " + next.Tenant + ", and perhaps for others: " + m.Needed
+		}
+		m, told := of(estate.EventWaiting, "%s waits to be let in", what)
+		m.Key = "waiting/" + p.ID + "/gates" // however often the gates are asked again
+		return m, told
 	case next.State != store.Done || next.Outcome != store.RolledBack:
 		return m, false
 	case p.Kind == KindPromote && !w.memory.NotAdmitted:

@@ -3,6 +3,7 @@ package promotion
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 func TestNews(t *testing.T) {
 	at := time.Date(2026, 11, 24, 21, 0, 0, 0, time.UTC)
 	p := store.Promotion{ID: "p1", Kind: KindPromote, ReleaseName: "r3", RequestedBy: "ann"}
+	gatesStep := slices.IndexFunc(procedures[KindPromote], func(s Step) bool { return s.Name == "gates" })
+	require.Positive(t, gatesStep)
 	person := (&NeedsPerson{Reason: "going back loses orders", Choices: []string{"keep it: waybill promotion resume p1", "waybill rollback p1 --accept-loss"}}).Error()
 	for name, c := range map[string]struct {
 		kind   string
@@ -34,12 +37,16 @@ func TestNews(t *testing.T) {
 			want: notify.Message{Event: estate.EventFailed, Title: "production/acme: promote r3 was not let in", Text: "admit: not trusted", Key: "failed/x/7", Needed: "ann, who asked for it, looks into it; nothing was touched"}},
 		"restore failed": {kind: KindRestore, next: store.Rollout{State: store.Done, Outcome: store.RolledBack, Reason: "restore: disk full"},
 			want: notify.Message{Event: estate.EventFailed, Title: "production/acme: restore r3 failed, and was undone", Text: "restore: disk full", Key: "failed/x/7", Needed: "ann, who asked for it, looks into it: waybill promotion show p1"}},
+		"gates cannot be asked": {next: store.Rollout{State: store.Running, Step: gatesStep, Attempt: 1, WaitsFor: "tries again: no connection"}},
+		"waits at the gates": {next: store.Rollout{State: store.Running, Step: gatesStep, WaitsFor: "one approval of an approver is missing"},
+			want: notify.Message{Event: estate.EventWaiting, Title: "production/acme: promote r3 waits to be let in", Text: "It waits before anything is touched, and goes on by itself once nothing is missing.",
+				Key: "waiting/p1/gates", Needed: "one approval of an approver is missing"}},
 		"waits for a person": {next: store.Rollout{State: store.Waiting, Outcome: store.WaitingForPerson, Reason: person},
 			want: notify.Message{Event: estate.EventWaiting, Title: "production/acme: promote r3 waits for a person", Text: "going back loses orders", Key: "waiting/x/7",
 				Needed: "an operator chooses: keep it: waybill promotion resume p1; or waybill rollback p1 --accept-loss"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &Work{promotion: p, lease: store.Lease{Rollout: "x", Epoch: 7}, memory: c.memory}
+			w := &Work{env: Snapshot{Tenants: []estate.Tenant{{Name: "acme"}}}, promotion: p, lease: store.Lease{Rollout: "x", Epoch: 7}, memory: c.memory}
 			if c.kind != "" {
 				w.promotion.Kind = c.kind
 			}
