@@ -43,6 +43,9 @@ type Queue struct {
 	server    func(context.Context, estate.Environment) (adminURL string, err error)
 	limits    Limits
 
+	// Ended is told of every rehearsal that ends while Run goes on. May be nil; set before Run.
+	Ended func(ctx context.Context, environment, tenant string)
+
 	wake    chan struct{}
 	mu      sync.Mutex
 	waiting []string
@@ -216,7 +219,11 @@ func (q *Queue) one(ctx context.Context, id string) error {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
-	return errors.Join(err, q.store.EndRehearsal(ctx, id, outcome, progress, kept))
+	err = errors.Join(err, q.store.EndRehearsal(ctx, id, outcome, progress, kept))
+	if q.Ended != nil {
+		q.Ended(ctx, asked.Environment, asked.Tenant)
+	}
+	return err
 }
 
 func (q *Queue) rehearse(ctx context.Context, asked store.Rehearsal) (*Report, error) {
