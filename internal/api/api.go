@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -26,6 +27,8 @@ type Backend struct {
 	Engine      *promotion.Engine
 	Checkpoints *checkpoint.Store
 	Rehearsals  *rehearsal.Queue
+	Ledger      *ledger.Ledger
+	Waybill     func(ctx context.Context, promotion string) (bundle []byte, err error)
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding
@@ -130,6 +133,9 @@ func (b Backend) routes(api huma.API) {
 		if err := b.Store.PutRelease(ctx, r); err != nil {
 			return nil, problem(err)
 		}
+		if err := b.write(ctx, ledger.Event{Kind: ledger.ReleaseKnown, Release: r.Digest, Payload: map[string]any{"release_name": r.Name, "commit": r.Commit, "source": r.Source, "dirty": r.Dirty}}); err != nil {
+			return nil, problem(err)
+		}
 		return reply(r, b.Store.AddMakers(ctx, r.Digest, store.Makers{People: []string{personOf(ctx).Name}, Emails: in.Body.Authors}))
 	}, does(identity.ReleaseRegister))
 	b.peopleRoutes(api)
@@ -138,6 +144,7 @@ func (b Backend) routes(api huma.API) {
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
 	b.vulnerabilityRoutes(api)
+	b.ledgerRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.
@@ -227,6 +234,9 @@ func (b Backend) promotionRoutes(api huma.API) {
 		resumed := false
 		for _, r := range rollouts {
 			if r.State == store.Waiting {
+				if err := b.write(ctx, ledger.Event{Kind: ledger.PromotionResumed, Environment: r.Environment, Tenant: r.Tenant, Promotion: in.ID, Rollout: r.ID}); err != nil {
+					return nil, problem(err)
+				}
 				if err := b.Store.Resume(ctx, r.ID); err != nil {
 					return nil, problem(err)
 				}
@@ -251,6 +261,9 @@ func (b Backend) promotionRoutes(api huma.API) {
 		}
 		r, err := b.Store.Release(ctx, in.ID)
 		if err != nil {
+			return nil, problem(err)
+		}
+		if err := b.write(ctx, ledger.Event{Kind: ledger.QuarantineLifted, Environment: in.Environment, Release: r.Digest, Payload: map[string]any{"release_name": r.Name}}); err != nil {
 			return nil, problem(err)
 		}
 		return nil, b.Store.LiftQuarantine(ctx, in.Environment, r.Digest)
@@ -283,6 +296,9 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	}) (*body[[]string], error) {
 		if err := b.may(ctx, identity.CheckpointPrune, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
 			return nil, err
+		}
+		if err := b.write(ctx, ledger.Event{Kind: ledger.CheckpointsPruned, Environment: in.Environment, Tenant: in.Tenant, Payload: map[string]any{"last": in.Body.Last, "days": in.Body.Days}}); err != nil {
+			return nil, problem(err)
 		}
 		gone, err := b.Checkpoints.Retain(ctx, in.Environment, in.Tenant, checkpoint.Policy{Last: in.Body.Last, Days: in.Body.Days})
 		ids := []string{}

@@ -3,6 +3,10 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +26,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
@@ -138,6 +143,8 @@ func setup(t *testing.T) *bench {
 	bucket, err := checkpoint.Open(t.Context(), "file://"+t.TempDir(), nil, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
 	b.tokens = &identity.Tokens{Store: state, Access: access, Now: b.clock}
 	b.backend = Backend{
 		Store: state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
@@ -146,8 +153,10 @@ func setup(t *testing.T) *bench {
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")
 		},
-		Doctor: func(context.Context) []Finding { return []Finding{} },
-		Rescan: func(context.Context) error { return nil },
+		Doctor:  func(context.Context) []Finding { return []Finding{} },
+		Ledger:  ledger.New(state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
+		Waybill: func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
+		Rescan:  func(context.Context) error { return nil },
 	}
 	server := httptest.NewServer(Handler(b.backend))
 	t.Cleanup(server.Close)

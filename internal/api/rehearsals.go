@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -60,6 +61,9 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			return nil, huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), rehearsal.ErrRequest.Error()+": "))
 		}
 		if err != nil {
+			return nil, problem(err)
+		}
+		if err := b.write(ctx, ledger.Event{Kind: ledger.RehearsalAsked, Environment: in.Body.Environment, Tenant: in.Body.Tenant, Payload: map[string]any{"rehearsal": id, "release_name": in.Body.Release}}); err != nil {
 			return nil, problem(err)
 		}
 		return reply(b.rehearsal(ctx, id, -1, 0))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -183,6 +184,9 @@ func (b Backend) rollback(ctx context.Context, id, reason string, acceptLoss boo
 	}
 	if reason == "" {
 		reason = "asked on the command line"
+	}
+	if err := b.write(ctx, ledger.Event{Kind: ledger.RollbackAsked, Environment: p.Environment, Promotion: p.ID, Release: p.Release, Payload: map[string]any{"reason": reason, "accept_loss": acceptLoss}}); err != nil {
+		return nil, problem(err)
 	}
 	open := false
 	for _, r := range rollouts {

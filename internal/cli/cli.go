@@ -96,9 +96,9 @@ back by itself when the business suffers.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case a.format == "sarif" && cmd.Name() == "check":
+			case a.format == "sarif" && cmd.Name() == "check", a.format == formatHTML && cmd.Name() == "waybill":
 			case a.format != "text" && a.format != "json":
-				return usagef("-o %s: expected text or json, and for waybill check also sarif", a.format)
+				return usagef("-o %s: expected text or json, for waybill check also sarif, for waybill promotion waybill also html", a.format)
 			}
 			level := slog.LevelInfo
 			if a.verbose {
@@ -111,13 +111,13 @@ back by itself when the business suffers.`,
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
 	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "file with your token (or WAYBILL_TOKEN); default: that of the data folder")
-	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too, promotion waybill html")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.calendar(), a.notify(), a.base(), a.check(), a.build(), a.releases(), a.tenant(),
 		a.rehearse(), a.rehearsals(), a.promote(), a.promotions(), a.approve(), a.reject(), a.rollback(), a.quarantine(), a.status(),
-		a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.whoami(), a.version(), a.router(),
+		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.whoami(), a.version(), a.router(),
 	)
 	verbsOnly(root)
 	return root

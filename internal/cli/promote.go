@@ -68,7 +68,7 @@ func (a *app) promotions() *cobra.Command {
 	}
 	list.Flags().StringVar(&environment, "environment", "", "only of this one")
 	list.Flags().IntVar(&limit, "limit", 50, "at most so many")
-	cmd.AddCommand(list,
+	cmd.AddCommand(list, a.promotionWaybill(),
 		&cobra.Command{Use: "show ID", Short: "Show one promotion with every step", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var p api.Promotion

@@ -283,12 +283,12 @@ func put(into reflect.Value, value any) error {
 	case into.Kind() == reflect.Struct: // an approval
 		group, ok := value.(map[string]any)
 		if !ok {
-			return fmt.Errorf("%v: {by: …, role: …, at: …} expected", value)
+			return fmt.Errorf("%v: {by: …, roles: […], at: …} expected", value)
 		}
 		for key, element := range group {
 			i := fieldNamed(into.Type(), key)
 			if i < 0 {
-				return fmt.Errorf("there is no %s; by, role and at expected", key)
+				return fmt.Errorf("there is no %s; by, roles and at expected", key)
 			}
 			if err := put(into.Field(i), element); err != nil {
 				return fmt.Errorf("%s: %w", key, err)

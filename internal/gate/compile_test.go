@@ -17,8 +17,8 @@ func TestRefused(t *testing.T) {
 		`prevous.soaked >= duration("24h")`:                 `1:1 there is no fact prevous.soaked (did you mean previous.soaked?)`,
 		`release.signed && previous.soked > duration("1h")`: `1:19 there is no fact previous.soked (did you mean previous.soaked?)`,
 		`previous == "uat"`:                                 `1:1 previous is a group of facts, not a fact (one of previous.environment`,
-		`approvals.exists(a, a.rol == "security")`:          `1:22 undefined field 'rol'`,
-		`approvals.exists(a, b.role == "security")`:         `1:21 there is no fact b.role (the facts are in groups: now, promotion`,
+		`approvals.exists(a, "security" in a.rols)`:         `undefined field 'rols'`,
+		`approvals.exists(a, "security" in b.roles)`:        `there is no fact b.roles (the facts are in groups: now, promotion`,
 		`has(previous.soaked)`:                              `has() is not needed`,
 		`previous.soaked >= 24`:                             `found no matching overload for '_>=_' applied to '(duration, int)'`,
 		`previous.soaked`:                                   `1:1 gives a google.protobuf.Duration; true or false expected`,
@@ -57,7 +57,7 @@ func itoa(n int) string {
 
 // TestCostWhileItRuns: what was estimated low and grows with the facts is stopped while it runs, and allows nothing.
 func TestCostWhileItRuns(t *testing.T) {
-	x, mistakes := compile(`approvals.all(a, a.by + a.role != "x")`)
+	x, mistakes := compile(`approvals.all(a, a.by + "y" != "x")`)
 	require.Empty(t, mistakes)
 	f := known(func(f *Facts) {
 		f.Approvals = nil
@@ -155,7 +155,7 @@ func TestLint(t *testing.T) {
 		finds []string
 	}{
 		"fine":                  {rule(`previous.soaked >= duration("24h")`), nil},
-		"fine with a rare word": {rule(`approvals.exists(a, a.role == "dpo" && a.by == "eva")`), nil},
+		"fine with a rare word": {rule(`approvals.exists(a, "dpo" in a.roles && a.by == "eva")`), nil},
 		"fine with many":        {rule(`approvals.size() >= 4`), nil},
 		"fine with labels":      {rule(`tenant.labels["country"] == "de" || environment.name == "uat"`), nil},
 		"fine with days":        {rule(`!(now.getDayOfWeek("Europe/Berlin") in [5, 6])`), nil},
@@ -225,7 +225,7 @@ cases:
     promotion: {class: breaking}
     previous: {soaked: 25h}
     release: {modules: [a, b, c]}
-    approvals: [{by: bob, role: approver}, {by: ann, role: approver}]
+    approvals: [{by: bob, roles: [approver]}, {by: ann, roles: [approver]}]
   expect: wait
   failing: [production/four-eyes-for-breaking]
   warning: [small]

@@ -22,6 +22,7 @@ const (
 	maxRecursion = 60
 	maxApprovals = 100 // what is estimated with; Facts that hold more are cut by the limit while it runs
 	maxModules   = 500
+	maxRoles     = 10 // of one person
 	maxText      = 200
 )
 
@@ -114,12 +115,14 @@ type sizes struct{}
 
 func (sizes) EstimateSize(element checker.AstNode) *checker.SizeEstimate {
 	most := uint64(maxText)
-	if path := element.Path(); len(path) == 1 {
-		switch path[0] {
+	if path := element.Path(); len(path) > 0 {
+		switch path[len(path)-1] {
 		case "approvals":
 			most = maxApprovals
 		case "release.modules":
 			most = maxModules
+		case "roles":
+			most = maxRoles
 		}
 	}
 	return &checker.SizeEstimate{Min: 0, Max: most}

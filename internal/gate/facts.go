@@ -29,7 +29,7 @@ type Facts struct {
 	Checkpoint      Checkpoint      `cel:"checkpoint"`
 	Previous        Previous        `cel:"previous"`
 	Approval        ApprovalState   `cel:"approval"`
-	Approvals       []Approval      `cel:"approvals" changes:"event" label:"the approvals" doc:"approvals that stand: list of {by, role, at}; for example approvals.exists(a, a.role == \"security\")"`
+	Approvals       []Approval      `cel:"approvals" changes:"event" label:"the approvals" doc:"approvals that stand: list of {by, roles, at}; for example approvals.exists(a, \"security\" in a.roles)"`
 	Calendar        Calendar        `cel:"calendar"`
 
 	// Unknown says of facts, by group ("checks") or name ("checkpoint.recovery"), that they are not known, why
@@ -69,7 +69,7 @@ type Release struct {
 	Dirty    bool          `cel:"dirty" changes:"never" label:"built from uncommitted changes" doc:"built from uncommitted changes"`
 	Built    time.Time     `cel:"built" changes:"never" label:"the time of the commit" doc:"time of the commit that it was built from"`
 	Age      time.Duration `cel:"age" changes:"clock" label:"the age of the release's commit" short:"the release's commit is {value} old, {bound} is needed" doc:"how long ago that commit was"`
-	Author   string        `cel:"author" changes:"never" label:"the release's author" doc:"who wrote its commit"`
+	Authors  []string      `cel:"authors" changes:"never" label:"who made the release" doc:"who made it: names of users, and addresses of its commits' people"`
 	Modules  []string      `cel:"modules" changes:"never" label:"the modules that change" doc:"modules that the promotion updates or installs"`
 	Signed   bool          `cel:"signed" changes:"never" label:"signed" short:"the release is not signed with a key that is trusted" doc:"what was said of it is signed with a key that the estate trusts"`
 	SignedBy []string      `cel:"signed_by" changes:"never" label:"the signers" doc:"names of the trusted keys that signed"`
@@ -130,9 +130,9 @@ type ApprovalState struct {
 
 // Approval is one that stands.
 type Approval struct {
-	By   string    `cel:"by" json:"by"`
-	Role string    `cel:"role" json:"role"`
-	At   time.Time `cel:"at" json:"at"`
+	By    string    `cel:"by" json:"by"`
+	Roles []string  `cel:"roles" json:"roles"`
+	At    time.Time `cel:"at" json:"at"`
 }
 
 // Calendar is what windows and freezes say, the predicted duration included.

@@ -26,9 +26,9 @@ func known(change func(*Facts)) *Facts {
 		Checkpoint:      Checkpoint{ID: "c", Age: time.Hour, Verified: true, Recovery: 2 * time.Minute},
 		Previous:        Previous{Environment: "uat", Digest: "sha256:aaaa", Same: true, PromotedAt: now.Add(-25 * time.Hour), Soaked: 25 * time.Hour, Outcome: "promoted"},
 		Approval:        ApprovalState{Granted: true},
-		Approvals:       []Approval{{By: "bob", Role: "approver", At: now.Add(-time.Hour)}},
+		Approvals:       []Approval{{By: "bob", Roles: []string{"approver"}, At: now.Add(-time.Hour)}},
 		Calendar:        Calendar{Open: true, Until: now.Add(2 * time.Hour), Reason: "window night"},
-		Unknown:         map[string]string{"release.author": "a release does not tell"},
+		Unknown:         map[string]string{"release.authors": "nobody tells"},
 	}
 	if change != nil {
 		change(f)
@@ -63,7 +63,7 @@ func TestExplanation(t *testing.T) {
 		"soak by the clock":   {`now - previous.promoted_at >= duration("24h")`, young, Waits, "now - previous.promoted_at is 2 h 10 min, at least 24 h is needed: from 2026-11-23 04:10 UTC"},
 		"holds":               {`previous.soaked >= duration("24h")`, nil, Allowed, ""},
 		"failing leaves only": {`previous.same && previous.soaked >= duration("24h") && checkpoint.verified`, young, Waits, "soaked 2 h 10 min of 24 h in uat: from 2026-11-23 04:10 UTC"},
-		"alternatives":        {`previous.soaked >= duration("24h") || approvals.exists(a, a.role == "security")`, young, Waits, `soaked 2 h 10 min of 24 h in uat: from 2026-11-23 04:10 UTC, or not so: approvals.exists(a, a.role == "security")`},
+		"alternatives":        {`previous.soaked >= duration("24h") || approvals.exists(a, "security" in a.roles)`, young, Waits, `soaked 2 h 10 min of 24 h in uat: from 2026-11-23 04:10 UTC, or not so: approvals.exists(a, "security" in a.roles)`},
 		"both":                {`previous.soaked >= duration("24h") && rehearsal.age <= duration("1h")`, young, Waits, "soaked 2 h 10 min of 24 h in uat: from 2026-11-23 04:10 UTC; the age of the data rehearsed on is 3 h, at most 1 h is allowed"},
 		"choice":              {`promotion.class == "swap" ? previous.same : previous.soaked >= duration("48h")`, nil, Waits, "soaked 25 h of 48 h in uat: from 2026-11-23 05:20 UTC"},
 		"count":               {`approvals.size() >= 2`, nil, Waits, "approvals.size() is 1, at least 2 is needed"},
@@ -85,7 +85,7 @@ func TestExplanation(t *testing.T) {
 		}, Denied, "no environment comes before"},
 		"unknown negated":       {`!(vulnerabilities.worst == "critical")`, func(f *Facts) { f.Unknown["vulnerabilities"] = "no databases" }, Denied, "no databases"},
 		"unknown beside a yes":  {`release.signed || checks.errors == 0`, func(f *Facts) { f.Unknown["checks"] = "none" }, Allowed, ""},
-		"unknown in a macro":    {`approvals.all(a, a.by != release.author)`, nil, Waits, "the release's author is not known"},
+		"unknown in a macro":    {`approvals.all(a, !(a.by in release.authors))`, nil, Waits, "who made the release is not known"},
 		"division by zero":      {`10 / checks.errors > 1`, nil, Denied, "cannot be evaluated: division by zero"},
 		"never again":           {`now < timestamp("2026-01-01T00:00:00Z")`, nil, Denied, "the time is 2026-11-22 06:20 UTC, less than 2026-01-01 00:00 UTC is allowed"},
 		"too old for ever":      {`release.age <= duration("24h")`, nil, Denied, "the age of the release's commit is 48 h, at most 24 h is allowed"},

@@ -148,7 +148,7 @@ func (d *draw) value(f Fact, now time.Time) any {
 			return d.approvals(now)
 		}
 		var list []string
-		for range d.random.IntN(4) {
+		for range d.size() {
 			list = append(list, one(d.random, append([]string{"sale", "stock", "acme_lane"}, d.words...)...))
 		}
 		return list
@@ -186,15 +186,19 @@ func (d *draw) text(f Fact) string {
 	return one(d.random, append([]string{"", "word"}, d.words...)...)
 }
 
+// size is the length of a list: a short one, or about a number that the rule mentions.
+func (d *draw) size() int {
+	if len(d.numbers) > 0 && d.random.IntN(2) == 0 {
+		return int(min(max(0, one(d.random, d.numbers...)+d.random.Int64N(4)-1), 2*maxModules))
+	}
+	return d.random.IntN(4)
+}
+
 func (d *draw) approvals(now time.Time) []Approval {
 	var list []Approval
 	roles := append(append([]string{"approver", "operator", "security", "admin"}, d.world.Roles...), d.words...)
-	most := 4
-	for _, n := range d.numbers {
-		most = max(most, min(int(n)+2, 12))
-	}
-	for range d.random.IntN(most) {
-		list = append(list, Approval{By: one(d.random, append([]string{"ann", "bob", "eve"}, d.words...)...), Role: one(d.random, roles...), At: now.Add(-one(d.random, time.Minute, 25*time.Hour))})
+	for range d.size() {
+		list = append(list, Approval{By: one(d.random, append([]string{"ann", "bob", "eve"}, d.words...)...), Roles: []string{one(d.random, roles...), one(d.random, roles...)}, At: now.Add(-one(d.random, time.Minute, 25*time.Hour))})
 	}
 	return list
 }

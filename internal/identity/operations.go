@@ -60,6 +60,7 @@ const (
 	TokenRead         Operation = "token.read"
 	TokenCreate       Operation = "token.create"
 	TokenRevoke       Operation = "token.revoke"
+	LedgerRead        Operation = "ledger.read"
 )
 
 // Reach is where a role must hold.
@@ -118,6 +119,7 @@ var rules = []Rule{
 	{UserRead, "see users and their roles", Everywhere, []Role{Security, Auditor, Admin}, everybody},
 	{TokenRead, "see tokens: never their text", Everywhere, []Role{Security, Auditor, Admin}, everybody},
 	{TokenCreate, "make a token", Everywhere, []Role{Admin}, everybody},
+	{LedgerRead, "read and verify the ledger of all environments", Everywhere, []Role{Security, Auditor, Admin}, []Role{Security, Auditor, Admin}},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
 }
 

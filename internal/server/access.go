@@ -47,5 +47,5 @@ func (s *server) approvals(engine approval.Engine) *approval.Room {
 	return &approval.Room{Store: s.store, Engine: engine, Access: s.tokens().Access, Recorder: s.recorder(), Now: time.Now}
 }
 
-// recorder keeps who was denied what.
-func (s *server) recorder() identity.Recorder { return identity.Log{Logger: s.log} }
+// recorder keeps who was denied what: in the ledger.
+func (s *server) recorder() identity.Recorder { return auditor{s} }

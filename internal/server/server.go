@@ -251,7 +251,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approvals(engine),
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approvals(engine), Ledger: s.book, Waybill: s.cutWaybill,
 		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,
