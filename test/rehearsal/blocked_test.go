@@ -46,9 +46,10 @@ var blocking = [][]use{
 
 // benchBlocked has statements come to the tables as pgbench would send them (pgbench --rate: at fixed moments, and one
 // that comes late because the one before waited has waited itself), past the router, whose hold would keep them
-// back. First the release is rehearsed, then really promoted; how long each table was blocked is held against what was foretold.
+// back. First the release is rehearsed, then really promoted; how long each table was blocked is held against what was
+// foretold. What production's update waited for a CPU is taken off, as the rehearsal does.
 func benchBlocked(b *testing.B, on *bench) {
-	compared := 0
+	judged, busy := 0, 0
 	for i, uses := range blocking {
 		name := fmt.Sprintf("blocked%d", i+1)
 		say := func(format string, args ...any) {
@@ -76,25 +77,35 @@ func benchBlocked(b *testing.B, on *bench) {
 		waited := watchUpdate(b, on)
 		var p api.Promotion
 		require.NoError(b, on.Ask(b.Context(), &p, "promote", name, "production"))
-		busy := waited()
+		lostBetween := waited()
 		answers := people()
 		say("people waited %.1f s at the router, foretold %.1f s", p.Rollouts[0].HeldSeconds, p.Rollouts[0].Predicted)
 		for _, u := range uses {
 			real, ok := longest(answers[u.table], began)
 			require.True(b, ok, "%s was not used", u.table)
 			told := foretold(r.Report.Timeline, u)
-			lost := busy(real.from, real.to)
+			lost := lostBetween(real.from, real.to)
 			measured := real.to.Sub(real.from).Seconds() - lost
 			ratio := told.HeldSeconds / measured
 			say("%-10s %-14s blocked: foretold %.1f s, measured %.1f s (and %.1f s that the update waited for a CPU), ratio %.2f; statements (by %s): foretold %.0f, %.0f s together, measured %d, %.0f s together",
 				u.change, u.table, told.HeldSeconds, measured, lost, ratio, r.Report.Timeline.Traffic.Source, told.Blocked, told.BlockedSeconds, real.statements, real.together)
 			b.ReportMetric(ratio, u.change+"-foretold/measured")
-			if compared++; ratio < 0.5 || ratio > 2 {
+			rehearsed := r.Report.Update
+			switch {
+			case lost > measured || rehearsed.CPUWaitSeconds > rehearsed.JobSeconds/2: // who waits for a CPU loses caches and his turn at the disk too
+				busy++
+				say("%s: not judged, the machine is too busy", u.change)
+			case ratio < 0.5 || ratio > 2:
+				judged++
 				b.Errorf("%s: blocked time foretold %.1f s, measured %.1f s: more than a factor of 2", u.change, told.HeldSeconds, measured)
+			default:
+				judged++
 			}
 		}
 	}
-	require.GreaterOrEqual(b, compared, 6)
+	if judged < 6 {
+		b.Errorf("only %d of %d changes could be judged: in the others the update waited for a CPU more than half of the time; run it on a quiet machine", judged, judged+busy)
+	}
 }
 
 // foretold is the longest lock that keeps such a statement out.
