@@ -1,0 +1,46 @@
+package server
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/promotion"
+)
+
+// calendarsEvery is how often somebody looks whether the estate's calendars were changed: a promotion that waits
+// for the end of a freeze must hear that it was lifted.
+const calendarsEvery = 30 * time.Second
+
+// watchCalendars tells the gates, by happened, when calendars were changed, until ctx is done.
+func (s *server) watchCalendars(ctx context.Context, happened func(ctx context.Context, topics ...string)) error {
+	tick := time.NewTicker(calendarsEvery)
+	defer tick.Stop()
+	var watch calendarWatch
+	for {
+		// What keeps the estate from being read is said by whoever needs it; it is looked at again.
+		if changed, err := watch.look(ctx, s.config.Estate); err == nil && changed {
+			happened(ctx, promotion.CalendarTopic)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// calendarWatch remembers the calendars as they were last seen.
+type calendarWatch struct{ last *estate.Estate }
+
+// look says whether the calendars are others than at the last look, iCal files included.
+func (w *calendarWatch) look(ctx context.Context, dir string) (changed bool, err error) {
+	declared, err := estate.Load(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	changed = w.last != nil && !reflect.DeepEqual(w.last.Calendars, declared.Calendars)
+	w.last = declared
+	return changed, nil
+}
