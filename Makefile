@@ -76,6 +76,10 @@ bench-build: build ## Ratios of building alone: a changed module against docker 
 bench-rehearsal: build ## What a rehearsal costs and foretells: trace, blocked time, memory (about 20 minutes; WAYBILL_BENCH=trace: one part)
 	$(WITH) packages docker base -- hack/test.sh bench-rehearsal
 
+.PHONY: bench-ledger
+bench-ledger: ## Entries of the ledger appended and verified in a second, beside plain INSERTs
+	go test -run '^$$' -bench '^BenchmarkLedger$$' -benchtime 1x ./internal/ledger
+
 ##@ Build and check
 
 .PHONY: build

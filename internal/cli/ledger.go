@@ -158,9 +158,13 @@ func showLedgerReport(w io.Writer, r ledger.Report, anchors int) {
 		return
 	}
 	fmt.Fprintf(w, "%s: %d entries, the last %.16s…\n", good.Render("nothing was touched"), r.Entries, r.Hash)
-	fmt.Fprintf(w, "%d signed heads fit, the newest at entry %d", r.Heads, r.Covered)
+	if r.Heads == 0 {
+		fmt.Fprintln(w, "no head covers it yet; the server signs one within seconds")
+		return
+	}
+	fmt.Fprintf(w, "signed heads that fit: %d, the newest at entry %d", r.Heads, r.Covered)
 	if anchors > 0 {
-		fmt.Fprintf(w, "; %d of them were kept outside of the database", anchors)
+		fmt.Fprintf(w, "; kept outside of the database: %d", anchors)
 	}
 	fmt.Fprintln(w)
 }
