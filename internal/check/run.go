@@ -20,7 +20,7 @@ const (
 
 // IDs of what Run itself finds, about exceptions.
 const (
-	exceptionExpired = "exception-expired"
+	ExceptionExpired = "exception-expired"
 	exceptionUnused  = "exception-unused"
 )
 
@@ -161,7 +161,7 @@ func except(found []Finding, exceptions []Exception, ran map[string]bool, in *In
 		}
 		switch {
 		case expired:
-			about = append(about, Finding{Check: exceptionExpired, Severity: Warning,
+			about = append(about, Finding{Check: ExceptionExpired, Severity: Warning,
 				Message: oneLine(fmt.Sprintf("%s has expired: it held until %s (%s)", of, x.Expires.AddDate(0, 0, -1).Format("2006-01-02"), x.Reason)),
 				Fix:     "repair what it let pass, or give it a new date and say why"})
 		case !used && ran[x.Check]:

@@ -90,8 +90,8 @@ func TestExceptions(t *testing.T) {
 		"both must fit":          {Exception{Module: "batch", File: "addons/other/**"}, Counts{Errors: 2, Notes: 1}, exceptionUnused},
 		"a star stays in folder": {Exception{File: "addons/*"}, Counts{Errors: 2, Notes: 1}, exceptionUnused},
 		"another check":          {Exception{Check: "nothing", Module: "batch"}, Counts{Errors: 2}, ""},
-		"expired":                {Exception{Module: "batch", Expires: today}, Counts{Errors: 2, Warnings: 1}, exceptionExpired},
-		"expired and unused":     {Exception{Module: "gone", Expires: today}, Counts{Errors: 2, Warnings: 1}, exceptionExpired},
+		"expired":                {Exception{Module: "batch", Expires: today}, Counts{Errors: 2, Warnings: 1}, ExceptionExpired},
+		"expired and unused":     {Exception{Module: "gone", Expires: today}, Counts{Errors: 2, Warnings: 1}, ExceptionExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := c.exception
@@ -157,7 +157,7 @@ func telling() Report {
 	}
 	r := Report{Modules: 2, Files: 9, Checks: []string{checks[0].ID, checks[1].ID}, NotChecked: []NotChecked{
 		{Check: "x", Why: "it needs the base"}, {Check: "y", Why: "it needs the base"}, {File: "addons/a/big.py", Why: "it has 50 MB"}}}
-	r.take(append(found, Finding{Check: exceptionExpired, Severity: Warning, Message: "the exception has expired"}))
+	r.take(append(found, Finding{Check: ExceptionExpired, Severity: Warning, Message: "the exception has expired"}))
 	return r
 }
 

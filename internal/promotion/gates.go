@@ -37,8 +37,11 @@ type Approvals struct {
 type Gates struct {
 	// Evidence is asked where a rule reads facts that it tells.
 	Evidence func(ctx context.Context, r release.Release, s Snapshot) (Evidence, error)
-	// Approvals is asked for every promotion; nil where the environment asks for none.
-	Approvals func(ctx context.Context, promotion string) (*Approvals, error)
+	// Approvals tells what is asked of people, and what they have said, for one tenant of a promotion; for all of them where
+	// none is named. nil where nobody is asked.
+	Approvals func(ctx context.Context, promotion, tenant string) (*Approvals, error)
+	// Authors tells who has made a release: their names and addresses.
+	Authors func(ctx context.Context, digest string) ([]string, error)
 	// Calendar answers for a tenant, a time and a predicted duration; nil where no calendar is about it.
 	Calendar func(ctx context.Context, environment string, t estate.Tenant, at time.Time, predicted time.Duration) (*gate.Calendar, error)
 }
@@ -103,7 +106,7 @@ func wakeAt(r gate.Result) time.Time {
 
 // guarded: something may be asked of this rollout. Where nothing can be, the step leaves no trace.
 var guarded condition = func(w *Work) (bool, string) {
-	return len(w.env.Policies) > 0 || w.rooms.Gates.Approvals != nil || w.rooms.Gates.Calendar != nil, ""
+	return len(w.env.Policies) > 0 || w.env.Environment.Approvals != nil || w.env.Calendars, ""
 }
 
 // topics are what events must be about that change these facts, or facts of these groups.

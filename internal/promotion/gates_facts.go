@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
+	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -17,9 +18,10 @@ import (
 type gatherer struct {
 	*Engine
 	ctx       context.Context
-	before    map[[2]string]previous // by environment and digest
-	approvals map[string]*Approvals  // by promotion
-	sets      map[string]*gate.Set   // by the policies' JSON
+	before    map[[2]string]previous   // by environment and digest
+	approvals map[[2]string]*Approvals // by promotion and tenant
+	many      bool                     // several rollouts of a promotion may be asked about
+	sets      map[string]*gate.Set     // by the policies' JSON
 }
 
 type previous struct {
@@ -28,14 +30,14 @@ type previous struct {
 }
 
 func (e *Engine) gatherer(ctx context.Context) *gatherer {
-	return &gatherer{Engine: e, ctx: ctx, before: map[[2]string]previous{}, approvals: map[string]*Approvals{}, sets: map[string]*gate.Set{}}
+	return &gatherer{Engine: e, ctx: ctx, before: map[[2]string]previous{}, approvals: map[[2]string]*Approvals{}, sets: map[string]*gate.Set{}}
 }
 
 // subject are the facts that decide which rules are asked, and which exceptions count. They do not change.
 func (g *gatherer) subject(w *Work) (*gate.Facts, error) {
 	f := &gate.Facts{
 		Now:         time.Now().UTC(),
-		Promotion:   gate.Promotion{ID: w.promotion.ID, Author: w.promotion.RequestedBy, Class: string(w.memory.Plan.Class), Change: "application"},
+		Promotion:   gate.Promotion{ID: w.promotion.ID, Author: w.promotion.RequestedBy, Class: string(w.memory.Plan.Class)},
 		Environment: gate.Environment{Name: w.rollout.Environment},
 		Tenant:      gate.Tenant{Name: w.tenant.Name, Ring: w.tenant.Ring, Labels: w.tenant.Labels},
 		Unknown:     map[string]string{}, Final: map[string]bool{},
@@ -51,7 +53,7 @@ func (g *gatherer) policies(w *Work, f *gate.Facts) ([]estate.Policy, error) {
 			policies = append(policies, p)
 		}
 	}
-	approvals, err := g.approvalsOf(w.promotion.ID)
+	approvals, err := g.approvalsOf(w.promotion.ID, w.tenant.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func (g *gatherer) gather(w *Work, f *gate.Facts, reads []string) error {
 		{[]string{"rehearsal", "checkpoint.recovery"}, g.rehearsal},
 		{[]string{"checkpoint"}, g.checkpoint},
 		{[]string{"previous"}, func(w *Work, f *gate.Facts) error { return g.previous(w.env.Before, w.memory.Release, f) }},
-		{[]string{"approval", "approvals"}, func(w *Work, f *gate.Facts) error { return g.approval(w.promotion.ID, f) }},
+		{[]string{"approval", "approvals"}, func(w *Work, f *gate.Facts) error { return g.approval(w.promotion.ID, w.tenant.Name, f) }},
 		{[]string{"calendar"}, g.window},
 	} {
 		asked := slices.ContainsFunc(reads, func(name string) bool {
@@ -118,8 +120,24 @@ func (g *gatherer) release(w *Work, f *gate.Facts) error {
 	plan := w.memory.Plan
 	f.Release = gate.Release{Digest: r.Digest, Name: r.Name, Commit: r.Commit, Dirty: r.Dirty, Built: r.Created, Age: f.Now.Sub(r.Created),
 		Modules: slices.Sorted(slices.Values(append(slices.Clone(plan.Update), plan.Install...)))}
-	f.Unknown["release.author"] = "a release does not tell who wrote its commit"
-	return nil
+	f.Promotion.Change = "application"
+	switch old, err := g.rooms.Store.Release(g.ctx, w.memory.OldRelease); {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return err
+	case old.Digest == r.Digest, old.Base.Digest != r.Base.Digest && slices.EqualFunc(old.Modules, r.Modules, sameModule):
+		f.Promotion.Change = "infrastructure"
+	}
+	if g.rooms.Gates.Authors == nil {
+		f.Unknown["release.authors"] = "nobody tells who made it"
+		return nil
+	}
+	f.Release.Authors, err = g.rooms.Gates.Authors(g.ctx, r.Digest)
+	return err
+}
+
+func sameModule(a, b release.Module) bool {
+	return a.Name == b.Name && a.Version == b.Version && a.Checksum == b.Checksum
 }
 
 // evidence are what was said of the release, and what is known to be vulnerable in it.
@@ -266,23 +284,29 @@ func (g *gatherer) previousOf(before, digest string) (previous, error) {
 	return p, nil
 }
 
-func (g *gatherer) approvalsOf(promotion string) (*Approvals, error) {
+func (g *gatherer) approvalsOf(promotion, tenant string) (*Approvals, error) {
 	if g.rooms.Gates.Approvals == nil {
 		return nil, nil
 	}
-	if found, ok := g.approvals[promotion]; ok {
+	if g.many && tenant != "" { // what suffices for all of them suffices for each
+		if all, err := g.approvalsOf(promotion, ""); err != nil || all == nil || all.Have >= all.Needed {
+			return all, err
+		}
+	}
+	key := [2]string{promotion, tenant}
+	if found, ok := g.approvals[key]; ok {
 		return found, nil
 	}
-	found, err := g.rooms.Gates.Approvals(g.ctx, promotion)
+	found, err := g.rooms.Gates.Approvals(g.ctx, promotion, tenant)
 	if err != nil {
 		return nil, fmt.Errorf("look up the approvals of promotion %s: %w", promotion, err)
 	}
-	g.approvals[promotion] = found
+	g.approvals[key] = found
 	return found, nil
 }
 
-func (g *gatherer) approval(promotion string, f *gate.Facts) error {
-	found, err := g.approvalsOf(promotion)
+func (g *gatherer) approval(promotion, tenant string, f *gate.Facts) error {
+	found, err := g.approvalsOf(promotion, tenant)
 	if err != nil {
 		return err
 	}

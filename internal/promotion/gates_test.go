@@ -25,6 +25,8 @@ type gated struct {
 	policies []estate.Policy
 	fault    func(string)
 	tenants  []estate.Tenant
+
+	calendars []estate.Calendar
 }
 
 func atGates(t *testing.T, rules ...estate.PolicyRule) *gated {
@@ -64,7 +66,7 @@ func (g *gated) engine() *Engine {
 func (g *gated) ask(e *Engine) string {
 	g.t.Helper()
 	id, err := e.Start(g.t.Context(), &estate.Estate{
-		Environments: []estate.Environment{{Name: g.before()}, {Name: g.kind}}, Tenants: g.tenants, Policies: g.policies,
+		Environments: []estate.Environment{{Name: g.before()}, {Name: g.kind}}, Tenants: g.tenants, Policies: g.policies, Calendars: g.calendars,
 	}, Request{Kind: g.kind, Environment: g.kind, Release: g.digest(), By: "ann"})
 	require.NoError(g.t, err)
 	return id
@@ -189,8 +191,9 @@ func TestWindowAndApprovals(t *testing.T) {
 	g := atGates(t)
 	var mu sync.Mutex
 	have := 0
+	g.calendars = []estate.Calendar{{Name: "night"}} // what it says is said below
 	opens := time.Now().Add(time.Hour)
-	g.rooms.Approvals = func(context.Context, string) (*Approvals, error) {
+	g.rooms.Approvals = func(context.Context, string, string) (*Approvals, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		return &Approvals{Needed: 1, Have: have, Missing: "1 approval by approver"}, nil

@@ -65,6 +65,7 @@ func (e *Engine) reconsider(ctx context.Context, topics []string) error {
 		return err
 	}
 	g := e.gatherer(ctx)
+	g.many = true
 	now := time.Now().UTC()
 	var sleep []store.Gate
 	var wake []string
@@ -104,7 +105,7 @@ func (e *Engine) again(g *gatherer, t *store.Gate, topics []string, now time.Tim
 		kind, name, _ := strings.Cut(topic, ":")
 		switch {
 		case kind == "approval" && name == facts.Promotion.ID:
-			err = g.approval(facts.Promotion.ID, &facts)
+			err = g.approval(facts.Promotion.ID, facts.Tenant.Name, &facts)
 		case kind == "environment" && name == facts.Previous.Environment:
 			err = g.previous(name, facts.Release.Digest, &facts)
 		case kind == "approval" || kind == "environment":

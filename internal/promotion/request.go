@@ -89,7 +89,7 @@ func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
 	}
 	s := Snapshot{Product: declared.Product, Environment: env, Classifications: declared.Classifications, Root: declared.Root, Commit: declared.Commit}
 	trust := declared.TrustFor(q.Environment)
-	s.Trust, s.Vulnerabilities = &trust, declared.Vulnerabilities
+	s.Trust, s.Vulnerabilities, s.Calendars = &trust, declared.Vulnerabilities, len(declared.Calendars) > 0
 	for _, p := range declared.Policies {
 		if len(p.Environments) == 0 || contains(p.Environments, q.Environment) {
 			s.Policies = append(s.Policies, p)

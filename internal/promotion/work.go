@@ -64,6 +64,7 @@ type Snapshot struct {
 	Trust           *estate.Trust           `json:"trust,omitempty"`           // nil in promotions that were asked for before there was any
 	Vulnerabilities *estate.Vulnerabilities `json:"vulnerabilities,omitempty"` // nil where the estate has none: nothing is compared
 	Policies        []estate.Policy         `json:"policies,omitempty"`        // that hold in the environment
+	Calendars       bool                    `json:"calendars,omitempty"`       // the estate has calendars; they are read anew each time
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/promotion"
 )
 
 // owner names whoever holds the data folder's token: the user that the server runs as.
@@ -49,3 +50,14 @@ func (s *server) approvals(engine approval.Engine) *approval.Room {
 
 // recorder keeps who was denied what: in the ledger.
 func (s *server) recorder() identity.Recorder { return auditor{s} }
+
+// gateApprovals is what the gates ask of people; the room is there once there is an engine.
+func (s *server) gateApprovals(ctx context.Context, id, tenant string) (*promotion.Approvals, error) {
+	return promotion.ApprovalsOf(s.approving)(ctx, id, tenant)
+}
+
+// releaseAuthors are the names and addresses of those who have made a release.
+func (s *server) releaseAuthors(ctx context.Context, digest string) ([]string, error) {
+	makers, err := s.store.MakersOf(ctx, digest)
+	return append(makers.People, makers.Emails...), err
+}

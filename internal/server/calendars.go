@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"time"
 
@@ -43,4 +44,27 @@ func (w *calendarWatch) look(ctx context.Context, dir string) (changed bool, err
 	changed = w.last != nil && !reflect.DeepEqual(w.last.Calendars, declared.Calendars)
 	w.last = declared
 	return changed, nil
+}
+
+// calendarsOpen says whether the estate's calendars ever open, and whether what they say is for somebody.
+func (s *server) calendarsOpen(ctx context.Context) (string, error) {
+	declared, err := estate.Load(ctx, s.config.Estate)
+	if err != nil {
+		return "", err
+	}
+	set, err := declared.Calendar()
+	if err != nil {
+		return "", err
+	}
+	if set.Empty() {
+		return "none: promotions may run at any time", nil
+	}
+	if found := set.Lint(time.Now(), declared.Subjects()); len(found) > 0 {
+		about := found[0].Subject
+		if about == "" {
+			about = found[0].Calendar + ", " + found[0].Entry
+		}
+		return "", fmt.Errorf("%d things to look at, first %s: %s", len(found), about, found[0].Message)
+	}
+	return fmt.Sprintf("%d, with nothing to mend", len(declared.Calendars)), nil
 }

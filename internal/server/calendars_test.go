@@ -38,3 +38,24 @@ func TestCalendarsChanged(t *testing.T) {
 	require.True(t, look(), "the freeze is lifted")
 	require.False(t, look())
 }
+
+func TestCalendarsOpen(t *testing.T) {
+	dir := declared(t)
+	s := &server{config: Config{Estate: dir}}
+	said, err := s.calendarsOpen(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "none: promotions may run at any time", said)
+	for content, want := range map[string]string{
+		"kind: Calendar\nname: x\ntimezone: UTC\nwindows:\n  - {name: night, rrule: FREQ=DAILY, from: \"22:00\", to: \"02:00\"}\n":               "",
+		"kind: Calendar\nname: x\ntimezone: UTC\nwindows:\n  - {name: past, from: 2025-01-01, to: 2025-01-02, applies_to: {environments: [test]}}\n": "2 things to look at, first x, window past: lies in the past; nothing comes within the next 400 d",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "calendar.yaml"), []byte(content), 0o644))
+		said, err := s.calendarsOpen(t.Context())
+		if want == "" {
+			require.NoError(t, err)
+			require.Equal(t, "1, with nothing to mend", said)
+			continue
+		}
+		require.EqualError(t, err, want)
+	}
+}

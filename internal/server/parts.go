@@ -192,7 +192,7 @@ func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
 		Trusted: s.trust(newIntact()), Vulnerable: s.vulnerable,
 		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
-		Place: s.place,
+		Place: s.place, Gates: s.gates(),
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {
 			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)
@@ -315,6 +315,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		head, err := s.book.Cover(ctx)
 		return fmt.Sprintf("signed up to entry %d", head.Sequence), err
 	})
+	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
 		if _, err := os.Stat(path); err == nil {

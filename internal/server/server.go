@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -81,6 +82,7 @@ type server struct {
 	tenants  *postgres.Cluster // nil where every environment names its own server
 
 	needsTenantsServer bool
+	approving          *approval.Room // once there is an engine
 
 	runtime  *docker.Runtime
 	address  string // host:port
@@ -88,6 +90,8 @@ type server struct {
 
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
+
+	engine *promotion.Engine // once it serves
 
 	rescanning sync.Mutex // one comparison of the running releases at a time
 }
@@ -164,6 +168,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		_ = listener.Close()
 		return err
 	}
+	s.engine = engine
+	rehearsals.Ended = func(ctx context.Context, environment, tenant string) {
+		s.happened(ctx, promotion.RehearsalTopic(environment, tenant))
+	}
+	s.approving = s.approvals(engine)
 	handler, err := s.handler(engine, rehearsals)
 	if err != nil {
 		_ = listener.Close()
@@ -186,6 +195,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchVulnerabilities(ctx) })
 	group.Go(func() error { return s.book.Run(ctx) })
 	group.Go(func() error { return s.tellPeople(ctx) })
+	group.Go(func() error { return s.watchCalendars(ctx, s.happened) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -251,7 +261,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approvals(engine), Ledger: s.book, Waybill: s.cutWaybill,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill,
 		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,

@@ -59,33 +59,7 @@ func (i *intact) check(ctx context.Context, image attest.Image) error {
 // *attest.Refused is final; any other error says that it could not be found out.
 func (s *server) trust(layers *intact) func(context.Context, release.Release, promotion.Snapshot) error {
 	return func(ctx context.Context, r release.Release, snapshot promotion.Snapshot) error {
-		declared := (&estate.Estate{}).TrustFor(snapshot.Environment.Name)
-		if snapshot.Trust != nil {
-			declared = *snapshot.Trust
-		}
-		var own []keys.VerifyingKey
-		if declared.OwnKey {
-			var err error
-			// Read anew each time: a rotation takes effect at once.
-			if own, err = keys.SigningKeys(filepath.Join(s.config.Data, "keys")); err != nil {
-				return err
-			}
-		}
-		policy, err := attest.PolicyOf(declared, own, time.Now())
-		if err != nil {
-			return err
-		}
-		// Uncommitted work may be tried out where releases begin their way, and nowhere else.
-		policy.AllowDirty = policy.AllowDirty || snapshot.Before == ""
-		ref, auth, err := s.images().Locate(r.Repository + "@" + r.Digest)
-		if err != nil {
-			return err
-		}
-		image, err := attest.Open(ctx, ref, auth)
-		if err != nil {
-			return err
-		}
-		report, err := attest.Verify(ctx, image, policy)
+		image, report, err := s.attested(ctx, r, snapshot)
 		if err != nil {
 			return err
 		}
@@ -94,4 +68,34 @@ func (s *server) trust(layers *intact) func(context.Context, release.Release, pr
 		}
 		return layers.check(ctx, image)
 	}
+}
+
+// attested reads what is attached to a release's image, and weighs it by what the estate trusts.
+func (s *server) attested(ctx context.Context, r release.Release, snapshot promotion.Snapshot) (image attest.Image, report attest.Report, err error) {
+	declared := (&estate.Estate{}).TrustFor(snapshot.Environment.Name)
+	if snapshot.Trust != nil {
+		declared = *snapshot.Trust
+	}
+	var own []keys.VerifyingKey
+	if declared.OwnKey {
+		// Read anew each time: a rotation takes effect at once.
+		if own, err = keys.SigningKeys(filepath.Join(s.config.Data, "keys")); err != nil {
+			return nil, report, err
+		}
+	}
+	policy, err := attest.PolicyOf(declared, own, time.Now())
+	if err != nil {
+		return nil, report, err
+	}
+	// Uncommitted work may be tried out where releases begin their way, and nowhere else.
+	policy.AllowDirty = policy.AllowDirty || snapshot.Before == ""
+	ref, auth, err := s.images().Locate(r.Repository + "@" + r.Digest)
+	if err != nil {
+		return nil, report, err
+	}
+	if image, err = attest.Open(ctx, ref, auth); err != nil {
+		return nil, report, err
+	}
+	report, err = attest.Verify(ctx, image, policy)
+	return image, report, err
 }

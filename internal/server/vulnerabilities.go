@@ -120,6 +120,7 @@ func (s *server) rescan(ctx context.Context, asked bool) error {
 		return err
 	}
 	s.tellVulnerabilities(ctx, fresh)
+	s.happened(ctx, promotion.VulnerabilityTopic)
 	return nil
 }
 
