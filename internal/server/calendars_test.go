@@ -46,7 +46,7 @@ func TestCalendarsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "none: promotions may run at any time", said)
 	for content, want := range map[string]string{
-		"kind: Calendar\nname: x\ntimezone: UTC\nwindows:\n  - {name: night, rrule: FREQ=DAILY, from: \"22:00\", to: \"02:00\"}\n":               "",
+		"kind: Calendar\nname: x\ntimezone: UTC\nwindows:\n  - {name: night, rrule: FREQ=DAILY, from: \"22:00\", to: \"02:00\"}\n":                   "",
 		"kind: Calendar\nname: x\ntimezone: UTC\nwindows:\n  - {name: past, from: 2025-01-01, to: 2025-01-02, applies_to: {environments: [test]}}\n": "2 things to look at, first x, window past: lies in the past; nothing comes within the next 400 d",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "calendar.yaml"), []byte(content), 0o644))

@@ -192,7 +192,7 @@ func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
 		Trusted: s.trust(newIntact()), Vulnerable: s.vulnerable,
 		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
-		Place: s.place, Gates: s.gates(),
+		Place: s.place,
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {
 			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)
