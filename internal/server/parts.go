@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/postgres"
@@ -192,7 +193,7 @@ func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
 		Trusted: s.trust(newIntact()), Vulnerable: s.vulnerable,
 		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
-		Place: s.place,
+		Place: s.place, Gates: s.gates(),
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {
 			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)
@@ -276,6 +277,9 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 	look("estate", "mend the file that is named", func() (string, error) {
 		declared, err := estate.Load(ctx, s.config.Estate)
 		if err != nil {
+			return "", err
+		}
+		if _, err := gate.Compile(declared.Policies); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("%d environments, %d tenants", len(declared.Environments), len(declared.Tenants)), nil
