@@ -127,6 +127,7 @@ def _flows(body):
         request = json.loads(body.decode("utf-8"))
         database, names = request["database"], request.get("flows") or []
         quick, limit = bool(request.get("quick")), float(request.get("limit") or _FLOW_SECONDS)
+        turn = int(request.get("round") or 0)
         if not isinstance(database, str) or not all(isinstance(name, str) for name in names):
             raise ValueError("wrong types")
         if not 1 <= limit <= flows.LIMIT:
@@ -138,7 +139,9 @@ def _flows(body):
         try:
             registry = compat.registry(database)
             around = functools.partial(tenancy.serving, database)
-            ran, left = flows.within(registry, names, _flows_seconds(), quick=quick, limit=limit, around=around)
+            ran, left = flows.within(
+                registry, names, _flows_seconds(), quick=quick, limit=limit, around=around, turn=turn
+            )
             return {"flows": ran, "left": left}
         finally:
             del threading.current_thread().dbname

@@ -88,9 +88,11 @@ func (c *Client) Ready(ctx context.Context, database string) (Readiness, error) 
 
 // Flows runs flows in the pool and rolls them back. A flow that failed is an answer, not an error. It asks as
 // often as it takes: a worker of Odoo has only so much time for one request.
+//
+// When the connection breaks off it asks once more: a flow that took its process with it is named by the next one.
 func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error) {
 	var all []Flow
-	for {
+	for again := true; ; {
 		body, err := json.Marshal(request)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request for flows: %w", err)
@@ -100,6 +102,10 @@ func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error
 			Left  []string `json:"left"`
 		}
 		if err := c.call(ctx, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
+			if again && errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
+				again = false
+				continue
+			}
 			if errors.Is(err, ErrUnreachable) && len(request.Flows) > 0 {
 				return nil, fmt.Errorf("flows %s: %w", strings.Join(request.Flows, ", "), err)
 			}

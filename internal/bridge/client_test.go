@@ -107,3 +107,24 @@ func TestClientAsksForTheRest(t *testing.T) {
 	require.ErrorIs(t, err, ErrBadAnswer)
 	assert.Contains(t, err.Error(), "no end")
 }
+
+// TestClientAsksOnceMore: a worker was lost with the flow that it ran; the one in its place says which.
+func TestClientAsksOnceMore(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked != 2 {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"flows": [{"name": "ship", "outcome": "failed", "error": "not run: process 12 was lost"}]}`))
+	}))
+	defer server.Close()
+	client := NewClient(server.URL, testKey)
+	flows, err := client.Flows(t.Context(), FlowsRequest{Database: "x"})
+	require.NoError(t, err)
+	assert.Equal(t, FlowFailed, flows[0].Outcome)
+	_, err = client.Flows(t.Context(), FlowsRequest{Database: "x", Flows: []string{"ship"}})
+	require.ErrorIs(t, err, ErrUnreachable)
+	assert.Contains(t, err.Error(), "flows ship")
+	assert.Equal(t, 4, asked)
+}

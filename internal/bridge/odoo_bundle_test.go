@@ -113,13 +113,8 @@ func (b *bundle) fillTemplate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	url := []string{"-h", filepath.Join(b.dir, "pg"), "-U", "postgres", "-d", template}
 	if _, err := os.Stat(cache); err == nil {
-		cmd := exec.CommandContext(ctx, filepath.Join(pgBin, "pg_restore"), append(url, "-j2", "-e", cache)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("restore %s (remove it to make it again): %w\n%s", cache, err, out)
-		}
-		return nil
+		return b.restore(ctx, template, cache)
 	}
 	job := b.job(template)
 	job.Promotion, job.Create, job.Install = "template", true, []string{"sale_stock", "purchase_stock", "delivery", "wbt_two"}
@@ -127,11 +122,28 @@ func (b *bundle) fillTemplate(ctx context.Context) error {
 	if code != ExitCommitted {
 		return fmt.Errorf("the template was not made: exit %d, %s\n%s", code, result.Error, tail(log))
 	}
+	return b.keep(ctx, template, cache)
+}
+
+func (b *bundle) url(database string) []string {
+	return []string{"-h", filepath.Join(b.dir, "pg"), "-U", "postgres", "-d", database}
+}
+
+func (b *bundle) restore(ctx context.Context, database, cache string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(pgBin, "pg_restore"), append(b.url(database), "-j2", "-e", cache)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("restore %s (remove it to make it again): %w\n%s", cache, err, out)
+	}
+	return nil
+}
+
+func (b *bundle) keep(ctx context.Context, database, cache string) error {
 	if err := os.MkdirAll(filepath.Dir(cache), 0o755); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, filepath.Join(pgBin, "pg_dump"), append(url, "-Fc", "-Z1", "-f", cache+".new")...).CombinedOutput(); err != nil {
-		return fmt.Errorf("keep the template: %w\n%s", err, out)
+	cmd := exec.CommandContext(ctx, filepath.Join(pgBin, "pg_dump"), append(b.url(database), "-Fc", "-Z1", "-f", cache+".new")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("keep database %s: %w\n%s", database, err, out)
 	}
 	return os.Rename(cache+".new", cache)
 }

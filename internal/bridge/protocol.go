@@ -80,6 +80,7 @@ type FlowsRequest struct {
 	Database string   `json:"database"`
 	Flows    []string `json:"flows,omitempty"` // all when empty, the addons' own among them
 	Quick    bool     `json:"quick,omitempty"` // without those that take long, unless named
+	Round    int      `json:"round,omitempty"` // counted from 1: quick, and of those that cost more only one, in turn
 	Limit    float64  `json:"limit,omitempty"` // seconds, 1 to 60, after which a flow is ended; 0: 60
 }
 

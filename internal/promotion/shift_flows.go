@@ -31,7 +31,7 @@ func watchFlows(ctx context.Context, w *Work) *flowRounds {
 	go func() {
 		defer close(f.ended)
 		for {
-			next, err := w.flowRound(ctx, pool, database)
+			next, err := w.flowRound(ctx, pool, database, f.state.rounds+1)
 			if ctx.Err() != nil {
 				return
 			}
@@ -53,7 +53,7 @@ func (f *flowRounds) latest() (flowState, error) {
 	return f.state, f.state.err
 }
 
-func (w *Work) flowRound(ctx context.Context, pool, database string) (f flowState, err error) {
+func (w *Work) flowRound(ctx context.Context, pool, database string, round int) (f flowState, err error) {
 	client, err := w.bridge(ctx, pool)
 	if err != nil {
 		return f, err
@@ -67,7 +67,7 @@ func (w *Work) flowRound(ctx context.Context, pool, database string) (f flowStat
 	if !ready.Ready {
 		return f, nil
 	}
-	flows, err := w.runFlows(ctx, pool, true)
+	flows, err := w.runFlows(ctx, pool, bridge.FlowsRequest{Round: round})
 	if err != nil && len(flows) == 0 {
 		return f, err
 	}

@@ -38,7 +38,7 @@ func verify(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	flows, err := w.runFlows(ctx, fresh, w.memory.Held) // while people wait, without those that take long
+	flows, err := w.runFlows(ctx, fresh, bridge.FlowsRequest{Quick: w.memory.Held}) // while people wait, without those that take long
 	if err != nil {
 		return "", err
 	}
@@ -70,15 +70,16 @@ func (w *Work) awaitReady(ctx context.Context, pool string, generation int64) (b
 	return ready, err
 }
 
-// runFlows runs the flows on a pool, all or without those that take long; one that fails is the release's failure.
-func (w *Work) runFlows(ctx context.Context, pool string, quick bool) ([]bridge.Flow, error) {
+// runFlows runs those flows that the request says on a pool; one that fails is the release's failure.
+func (w *Work) runFlows(ctx context.Context, pool string, request bridge.FlowsRequest) ([]bridge.Flow, error) {
 	client, err := w.bridge(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	flows, err := client.Flows(bounded, bridge.FlowsRequest{Database: w.state.Database, Quick: quick})
+	request.Database = w.state.Database
+	flows, err := client.Flows(bounded, request)
 	if err != nil {
 		return nil, fmt.Errorf("run the flows on pool %s: %w", pool, err)
 	}

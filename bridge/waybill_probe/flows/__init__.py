@@ -38,17 +38,21 @@ def run(registry, names=(), before=None, quick=False, limit=LIMIT, around=contex
     return within(registry, names, None, before, quick, limit, around)[0]
 
 
-def within(registry, names, budget, before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext):
+def within(registry, names, budget, before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext, turn=0):
     """The same, but begins no flow that could end after ``budget`` seconds, save the first one.
 
-    Returns the list, and the names of the flows that were not begun.
+    Returns the list, and the names of the flows that were not begun. ``turn`` makes it quick, with only one of
+    those that TAKES_TURNS: the next one each time.
     """
     own_flows = own.find(registry)
     end = time.monotonic() + budget if budget else None
-    light = quick and not names
+    light = (quick or turn) and not names
     todo = list(names or [*ALL, *own_flows])
     if light:
         todo = [name for name in todo if not getattr(ALL.get(name), "HEAVY", False)]
+    if light and turn:
+        turns = [name for name in todo if getattr(ALL.get(name), "TAKES_TURNS", False) and not _missing(registry, name)]
+        todo = [name for name in todo if name not in turns or name == turns[turn % len(turns)]]
     results = []
     for at, name in enumerate(todo):
         if results and end is not None and time.monotonic() + limit > end:
@@ -61,9 +65,13 @@ def within(registry, names, budget, before=None, quick=False, limit=LIMIT, aroun
     return results, []
 
 
+def _missing(registry, name):
+    return [module for module in ALL[name].REQUIRES if module not in registry._init_modules]
+
+
 def _one(registry, name, own_flows, limit, around, light):
     if name in ALL:
-        missing = [module for module in ALL[name].REQUIRES if module not in registry._init_modules]
+        missing = _missing(registry, name)
         if missing:
             return _result(name, "not_applicable", "not installed: %s" % ", ".join(missing))
         load = lambda: ALL[name]  # noqa: E731

@@ -3,6 +3,7 @@ from .. import compat
 from . import stock
 
 REQUIRES = ("stock_picking_batch",)
+TAKES_TURNS = True
 
 
 def run(run):

@@ -12,6 +12,7 @@ from . import stock
 from .run import FlowError
 
 REQUIRES = ("delivery",)
+TAKES_TURNS = True
 
 _CARRIERS = 20  # of the tenant; they are taken in turn where there are more
 

@@ -2,6 +2,7 @@
 from . import books, stock
 
 REQUIRES = ("account",)
+TAKES_TURNS = True
 
 
 def run(run):

@@ -9,6 +9,7 @@ from .. import compat
 from . import books, stock
 
 REQUIRES = ("point_of_sale",)
+TAKES_TURNS = True
 
 # Not copied: who else shares the orders, devices, and amounts that the flow would have to round.
 _NOT_COPIED = {

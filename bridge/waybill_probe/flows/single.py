@@ -55,6 +55,7 @@ class Try:
             self._fail("its transaction was committed behind the guard's back: rows that bear its marker stay")
         elif not ended:
             self.left = True
+            _forget(self.registry)
             self._fail(late + ", nor when it was told to: it is rolled back, its thread left behind")
         elif self._watch.violations:
             self._fail(self._watch.violations[0])
