@@ -51,9 +51,6 @@ type plan struct {
 	Rehearsal string       `json:"rehearsal"`
 }
 
-// promote is the one procedure that asks people: going back never waits for anybody.
-const promote = "promote"
-
 func (r *Room) facts(ctx context.Context, p store.Promotion, only []string) (facts, error) {
 	f := facts{promotion: p, planned: true, people: map[string]identity.Person{}}
 	gates := r.Engine.Gates(p.Kind)
@@ -61,7 +58,7 @@ func (r *Room) facts(ctx context.Context, p store.Promotion, only []string) (fac
 	if err := json.Unmarshal(p.Estate, &s); err != nil {
 		return f, fmt.Errorf("the estate that is kept with promotion %s does not parse: %w", p.ID, err)
 	}
-	if p.Kind == promote && gates >= 0 {
+	if gates >= 0 { // going back has no gates: it never waits for anybody
 		f.asks = s.Environment.Approvals
 	}
 	rollouts, err := r.Store.Rollouts(ctx, p.ID)
