@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"crypto"
+	"fmt"
+	"iter"
 	"path/filepath"
 	"time"
 
@@ -24,6 +26,26 @@ func (s *server) signer(ctx context.Context) (crypto.Signer, error) {
 
 func (s *server) newLedger() *ledger.Ledger {
 	return ledger.New(s.store.Pool, ledger.Options{Signer: s.signer, HeadFile: filepath.Join(s.config.Data, HeadFile), Log: s.log})
+}
+
+// checkLedger verifies all of it, and says up to where it is signed.
+func (s *server) checkLedger(ctx context.Context) (string, error) {
+	if _, err := s.book.Cover(ctx); err != nil {
+		return "", err
+	}
+	own, err := keys.SigningKeys(filepath.Join(s.config.Data, "keys"))
+	if err != nil {
+		return "", err
+	}
+	kept, err := ledger.ReadHeads(filepath.Join(s.config.Data, HeadFile))
+	if err != nil {
+		return "", err
+	}
+	report, err := ledger.Verification{Lines: func() iter.Seq2[ledger.Line, error] { return s.book.Lines(ctx) }, Keys: attest.OwnKeys(own), Anchors: kept, Now: time.Now()}.Verify()
+	if err == nil && report.Problem != nil {
+		err = report.Problem
+	}
+	return fmt.Sprintf("%d entries verified, signed up to entry %d", report.Entries, report.Covered), err
 }
 
 // recordStart writes to the ledger which program serves from now on.

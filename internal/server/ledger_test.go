@@ -55,6 +55,10 @@ func TestLedger(t *testing.T) {
 	code, text = r.ask("GET", "/api/v1/promotions/none/waybill", r.token(), nil)
 	require.Equal(t, http.StatusNotFound, code, text)
 
+	code, text = r.ask("GET", "/api/v1/doctor", r.token(), nil)
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, text, "2 entries verified, signed up to entry 2")
+
 	require.NoError(t, r.stop())
 	r = start(t, config)
 	require.Equal(t, int64(3), heads().Sequence, "the start is an entry of its own")

@@ -315,10 +315,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		}
 	}
 	look("notifications", "mend the target: waybill notify test TARGET", func() (string, error) { return s.toldPeople(ctx) })
-	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) {
-		head, err := s.book.Cover(ctx)
-		return fmt.Sprintf("signed up to entry %d", head.Sequence), err
-	})
+	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) { return s.checkLedger(ctx) })
 	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
