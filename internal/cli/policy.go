@@ -224,7 +224,7 @@ func (a *app) lintPolicies(declared *estate.Estate) error {
 			fmt.Fprintln(w, p.Error())
 		}
 		if len(found) == 0 {
-			fmt.Fprintf(w, "%d policies, nothing to warn of\n", len(declared.Policies))
+			fmt.Fprintf(w, "%s, nothing to warn of\n", counted(len(declared.Policies), "policy", "policies"))
 		}
 	}); err != nil {
 		return err
@@ -289,6 +289,13 @@ func (a *app) testPolicies(declared *estate.Estate, files []string) error {
 	return nil
 }
 
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 func tellCases(w io.Writer, all []casesOf, failed, total int, untested []string) {
 	for _, file := range all {
 		fmt.Fprintln(w, file.File)
@@ -306,7 +313,7 @@ func tellCases(w io.Writer, all []casesOf, failed, total int, untested []string)
 			}
 		}
 	}
-	fmt.Fprintf(w, "%d cases, %d failed\n", total, failed)
+	fmt.Fprintf(w, "%s, %d failed\n", counted(total, "case", "cases"), failed)
 	if len(untested) > 0 {
 		fmt.Fprintf(w, "no case makes these rules fail: %s\n", strings.Join(untested, ", "))
 	}

@@ -39,7 +39,7 @@ gate    production  soak   deny      use: soak for=24h
                     small  warn      release.modules.size() <= 10
 `, out)
 	out, _, _ = on("show", "gate")
-	require.Contains(t, out, `previous.soaked >= duration("24h0m0s")`)
+	require.Contains(t, out, `previous.soaked >= duration("24h")`)
 	require.Contains(t, out, "at: policies.yaml:5")
 	out, _, code = on("list", "--library")
 	require.Equal(t, exitDone, code)
@@ -49,7 +49,7 @@ gate    production  soak   deny      use: soak for=24h
 	require.Contains(t, errs, `did you mean gate?`)
 	out, errs, code = on("lint")
 	require.Equal(t, exitDone, code, errs+out)
-	require.Equal(t, "1 policies, nothing to warn of\n", out)
+	require.Equal(t, "1 policy, nothing to warn of\n", out)
 
 	_, errs, code = on("test")
 	require.Equal(t, exitUsage, code)

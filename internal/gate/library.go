@@ -164,7 +164,7 @@ func literalOf(kind, text string) (string, error) {
 		if err != nil || d < 0 {
 			return "", fmt.Errorf("%q is no duration; one like 24h or 30m expected", text)
 		}
-		return fmt.Sprintf("duration(%q)", d.String()), nil
+		return fmt.Sprintf("duration(%q)", text), nil
 	case "number":
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {

@@ -170,6 +170,14 @@ func TestGatesDeny(t *testing.T) {
 	require.Empty(t, promotion, "being kept out says nothing of the release")
 }
 
+func TestPolicyThatCannotBeRead(t *testing.T) {
+	g := atGates(t, estate.PolicyRule{ID: "r", Expr: `previous.soakd >= duration("24h")`})
+	_, err := g.engine().Start(t.Context(), &estate.Estate{Environments: []estate.Environment{{Name: g.kind}}, Tenants: g.tenants, Policies: g.policies},
+		Request{Kind: g.kind, Environment: g.kind, Release: g.digest(), By: "ann"})
+	require.ErrorIs(t, err, ErrBadRequest)
+	require.ErrorContains(t, err, "rules[0].expr: there is no fact previous.soakd (did you mean previous.soaked?)")
+}
+
 func TestGivingUpAtTheGates(t *testing.T) {
 	g := atGates(t, soak("24h"))
 	e := g.engine()

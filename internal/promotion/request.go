@@ -39,6 +39,9 @@ func (e *Engine) Start(ctx context.Context, declared *estate.Estate, q Request) 
 	if err != nil {
 		return "", err
 	}
+	if _, err := e.rules.Compile(snapshot.Policies); err != nil {
+		return "", badRequest("the estate's policies cannot be read: %w", err)
+	}
 	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: q.Environment, RequestedBy: q.By,
 		Options: encode(q.Options), Estate: encode(snapshot), EstateCommit: snapshot.Commit}
 	if q.Release != "" {

@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
@@ -110,6 +111,9 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	declared, err := estate.Load(ctx, c.Estate)
 	if err != nil {
+		return fmt.Errorf("read the estate in %s: %w", c.Estate, err)
+	}
+	if _, err := gate.Compile(declared.Policies); err != nil {
 		return fmt.Errorf("read the estate in %s: %w", c.Estate, err)
 	}
 	if err := os.MkdirAll(c.Data, 0o711); err != nil {
