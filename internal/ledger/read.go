@@ -117,11 +117,6 @@ func (l *Ledger) Heads(ctx context.Context, limit int) ([]Head, error) {
 	return pgx.CollectRows(rows, scanHead)
 }
 
-// beginner is a pool, a connection or a transaction.
-type beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
-
 // Lines is the whole ledger as one stream: its name, then every entry, each followed by the heads that
 // were signed at it. It holds a few hundred rows in memory, and is one look, however long it takes.
 func (l *Ledger) Lines(ctx context.Context) iter.Seq2[Line, error] {

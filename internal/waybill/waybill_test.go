@@ -34,7 +34,7 @@ func (s *shop) cut(id string) (Document, []byte) {
 func TestWaybill(t *testing.T) {
 	s := setup(t)
 	s.promotion("p1", estate.Compatible)
-	d, bundle := s.cut("p1")
+	d, _ := s.cut("p1")
 	require.True(t, d.Final())
 	require.Equal(t, "route", d.Reverse.Way)
 	require.Equal(t, "waybill rollback p1", d.Reverse.Command)
@@ -50,7 +50,7 @@ func TestWaybill(t *testing.T) {
 	require.Equal(t, "bake", r.Traffic[3].Step)
 
 	s.exec(`insert into verdicts (rollout_id, stage, outcome, says, evidence) values ('p1-r', 'shift 5', 'PASS', '412 requests, none failed', '{"weight":5,"signals":[{"signal":"order_confirm","outcome":"PASS","says":"31 calls, none failed"}]}')`)
-	d, bundle = s.cut("p1")
+	d, bundle := s.cut("p1")
 	require.Equal(t, []Traffic{{Step: "shift", Weight: "5 %", Outcome: "PASS", Evidence: "412 requests, none failed", Signals: []Signal{{"order_confirm", "PASS", "31 calls, none failed"}}}}, d.Rollouts[0].Traffic)
 
 	opened, err := Open(append(bundle, '\n'), s.keys(), time.Now())
