@@ -28,7 +28,7 @@ func TestSignals(t *testing.T) {
 	job := b.update(db)
 	job.SkipFlows = true
 	b.runs(t, "v2", job, ExitCommitted)
-	p := b.pool(t, "v2", "web", PoolConfig{Generation: 1, Tenants: []PoolTenant{tenant(db, "a.example")}}, "--workers=2", "--limit-request=12")
+	p := b.pool(t, "v2", "web", PoolConfig{Generation: 1, Tenants: []PoolTenant{tenant(db, "a.example")}}, "--workers=2", "--limit-request=20")
 	require.True(t, p.ready(t, db).Ready)
 	session := p.login(t, "a.example", db)
 
@@ -44,6 +44,11 @@ func TestSignals(t *testing.T) {
 		ledger := client.confirmAll(t, orders, func() { p.killWorkers(t) })
 		assert.Equal(t, fmt.Sprint(len(orders)), b.text(t, db, "SELECT count(*) FROM sale_order WHERE state = 'sale'"))
 
+		eventually(t, 2*time.Minute, "a worker is recycled, which takes 20 requests", func() bool {
+			_, err := p.client.Status(t.Context())
+			return err == nil && strings.Contains(p.log(), "max request (20) reached")
+		})
+
 		seen := p.signals(t, db)
 		assert.Equal(t, first.Source, seen.Source, "the pool did not restart, its workers did")
 		confirmed := seen.call(t, "order_confirm")
@@ -57,7 +62,6 @@ func TestSignals(t *testing.T) {
 		assert.Positive(t, confirmed.Seconds)
 		assert.Zero(t, confirmed.Synthetic.Total)
 		t.Logf("ledger %+v, counted %+v", ledger, confirmed.Counts)
-		assert.Contains(t, p.log(), "max request (12) reached")
 	})
 
 	t.Run("flows count apart", func(t *testing.T) {
@@ -136,7 +140,7 @@ func TestSignals(t *testing.T) {
 		assert.InDelta(t, 3*3600, cron.Late, 60)
 		require.Len(t, cron.Jobs, 1)
 		assert.InDelta(t, 24*3600, cron.Jobs[0].FailingSince, 60)
-		eventually(t, 20*time.Second, "lateness grows while the scheduler stands still", func() bool {
+		eventually(t, time.Minute, "lateness grows while the scheduler stands still", func() bool {
 			return p.signals(t, db).Cron.Late > cron.Late+1
 		})
 		require.NotNil(t, seen.Mail, "%v", seen.Problems)
@@ -162,7 +166,7 @@ func TestSignals(t *testing.T) {
 		require.NoError(t, err)
 		var cost struct{ Timed, Plain float64 }
 		require.NoError(t, json.Unmarshal(bytes.TrimSpace(out), &cost), string(out))
-		t.Logf("a call that is timed takes %.2f µs more: %.2f instead of %.2f", cost.Timed-cost.Plain, cost.Timed, cost.Plain)
+		t.Logf("a call that is timed takes %.2f µs of a processor more: %.2f instead of %.2f", cost.Timed-cost.Plain, cost.Timed, cost.Plain)
 		assert.Less(t, cost.Timed-cost.Plain, 50.0)
 	})
 
@@ -173,8 +177,8 @@ func TestSignals(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, p.addr, strings.TrimSpace(string(ip)))
 		var after Signals
-		eventually(t, time.Minute, "the pool answers again", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		eventually(t, 5*time.Minute, "the pool answers again", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			after, err = p.client.Signals(ctx, db)
 			return err == nil

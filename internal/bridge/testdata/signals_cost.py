@@ -1,4 +1,5 @@
-"""Prints, as JSON, what a call costs that the bridge times, and one that it does not, in microseconds.
+"""Prints, as JSON, what a call costs that the bridge times, and one that it does not, in microseconds
+of the processor: others may use the machine too.
 
 python3 signals_cost.py DATABASE, in a pool's container
 """
@@ -26,12 +27,12 @@ def cost(method, record):
     best = None
     for _turn in range(5):
         calls._here.pending = []  # as within a request
-        started = time.perf_counter()
+        started = time.process_time()
         for _call in range(CALLS):
             method(record)
         for cell, took, outcome in calls._here.pending:  # as at its end
             cell.count(took, outcome)
-        took = (time.perf_counter() - started) / CALLS * 1e6
+        took = (time.process_time() - started) / CALLS * 1e6
         best = took if best is None else min(best, took)
     return best
 
