@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -110,9 +111,9 @@ func TestClientAsksForTheRest(t *testing.T) {
 
 // TestClientAsksOnceMore: a worker was lost with the flow that it ran; the one in its place says which.
 func TestClientAsksOnceMore(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked != 2 {
+		if asked.Add(1) != 2 {
 			panic(http.ErrAbortHandler)
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -126,5 +127,5 @@ func TestClientAsksOnceMore(t *testing.T) {
 	_, err = client.Flows(t.Context(), FlowsRequest{Database: "x", Flows: []string{"ship"}})
 	require.ErrorIs(t, err, ErrUnreachable)
 	assert.Contains(t, err.Error(), "flows ship")
-	assert.Equal(t, 4, asked)
+	assert.EqualValues(t, 4, asked.Load())
 }
