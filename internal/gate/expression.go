@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/ext"
 
@@ -77,9 +77,9 @@ func compile(source string) (*expression, []mistake) {
 	if !checked.OutputType().IsExactType(cel.BoolType) {
 		return nil, []mistake{{1, 1, "gives " + article(checked.OutputType().String()) + "; true or false expected", "compare it with something"}}
 	}
-	cost, err := env.EstimateCost(checked, sizes{})
-	if err != nil || cost.Max > maxCost {
-		return nil, []mistake{{1, 1, fmt.Sprintf("may take too much to evaluate (%d steps; at most %d)", cost.Max, maxCost), "make it simpler: no macro inside a macro"}}
+	estimate, err := env.EstimateCost(checked, sizes{})
+	if err != nil || estimate.Max > maxCost {
+		return nil, []mistake{{1, 1, fmt.Sprintf("may take too much to evaluate (%d steps; at most %d)", estimate.Max, maxCost), "make it simpler: no macro inside a macro"}}
 	}
 	x := &expression{source: source, ast: checked.NativeRep()}
 	x.root = newCondition(x.ast, x.ast.Expr(), false)
@@ -113,7 +113,7 @@ func mistakesOf(issues *cel.Issues) []mistake {
 // sizes bounds what a cost is estimated with.
 type sizes struct{}
 
-func (sizes) EstimateSize(element checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(element cost.AstNode) *cost.SizeEstimate {
 	most := uint64(maxText)
 	if path := element.Path(); len(path) > 0 {
 		switch path[len(path)-1] {
@@ -125,10 +125,10 @@ func (sizes) EstimateSize(element checker.AstNode) *checker.SizeEstimate {
 			most = maxRoles
 		}
 	}
-	return &checker.SizeEstimate{Min: 0, Max: most}
+	return &cost.SizeEstimate{Min: 0, Max: most}
 }
 
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
 

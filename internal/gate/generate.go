@@ -40,9 +40,7 @@ func newDraw(x *expression, w World, seed uint64) *draw {
 		if leaf.compare == "" || leaf.fact == "" {
 			continue
 		}
-		for _, v := range constants(leaf.right) {
-			d.bounds[leaf.fact] = append(d.bounds[leaf.fact], v)
-		}
+		d.bounds[leaf.fact] = append(d.bounds[leaf.fact], constants(leaf.right)...)
 	}
 	for _, v := range constants(x.ast.Expr()) {
 		switch v := v.(type) {
