@@ -35,7 +35,8 @@ check_modules() {
 
 check_generated() {
 	go run ./internal/estate/gen -out "$work/schemas"
-	diff -ru docs/schemas "$work/schemas" >&2 || { say "docs/schemas is out of date; run: make generate"; return 1; }
+	# waybill.json is checked by the tests of internal/waybill.
+	diff -ru -x waybill.json docs/schemas "$work/schemas" >&2 || { say "docs/schemas is out of date; run: make generate"; return 1; }
 	go run ./internal/identity/gen -out "$work/roles.md"
 	diff -u docs/roles.md "$work/roles.md" >&2 || { say "docs/roles.md is out of date; run: make generate"; return 1; }
 }

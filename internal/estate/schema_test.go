@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ func TestSchemasPublished(t *testing.T) {
 	folder := filepath.Join("..", "..", "docs", "schemas")
 	entries, err := os.ReadDir(folder)
 	require.NoError(t, err)
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == "waybill.json" }) // that of package waybill
 	require.Len(t, entries, len(Schemas()), "docs/schemas holds a file too few or too many: run go generate ./internal/estate")
 	for name, want := range Schemas() {
 		got, err := os.ReadFile(filepath.Join(folder, name+".json"))
