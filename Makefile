@@ -26,6 +26,10 @@ WITH := hack/with.sh
 demo: build ## The main job on a real Odoo: five releases, production working all the while
 	$(WITH) packages docker base -- hack/demo.sh
 
+.PHONY: demo-full
+demo-full: build ## The demo with rehearsals, and a release that goes back by restore
+	$(WITH) packages docker base -- hack/demo.sh -full -deadline 30m
+
 .PHONY: test
 test: build ## Everything that guards a change, on real parts; sets up what it needs (35 to 50 minutes on two cores)
 	$(WITH) packages docker base -- hack/test.sh core

@@ -30,4 +30,11 @@ func TestEstate(t *testing.T) {
 	}
 	breaking, _ := loaded.Classification("r5")
 	require.Equal(t, estate.Breaking, breaking.Class)
+
+	require.NoError(t, acme.RequireRehearsal(dir, "production"))
+	loaded, err = estate.Load(t.Context(), dir)
+	require.NoError(t, err)
+	require.False(t, loaded.Environments[0].Rehearsal.Wanted())
+	require.Equal(t, estate.RehearsalRequired, loaded.Environments[1].Rehearsal)
+	require.Error(t, acme.RequireRehearsal(dir, "classifications"))
 }

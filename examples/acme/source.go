@@ -1,6 +1,7 @@
 // Package acme is a warehouse company that Waybill is shown and tested with: Odoo addons in
-// five successive releases, and an estate for them. Two of the releases are good, one fails in
-// production only, one commits and is broken there, and one is a breaking change.
+// successive releases, and an estate for them. Two of the releases are good, one fails in
+// production only, one commits and is broken there, and one is a breaking change. A further one, for the
+// full story, has a script that commits midway, and is broken in production too.
 package acme
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +34,9 @@ var estate embed.FS
 // Releases are the names of the releases, in order.
 var Releases = []string{"r1", "r2", "r3", "r4", "r5"}
 
+// Further are releases after those, which only the full story tells of.
+var Further = []string{"r6"}
+
 const deletions = ".delete"
 
 // story is what the developers wrote in their commits.
@@ -41,6 +46,7 @@ var story = map[string]string{
 	"r3": "acme_dock: capacity of a dock; acme_label: the dock on the label",
 	"r4": "acme_label: print labels on the spooler; mind references without a dock",
 	"r5": "acme_dock: loading class, half pallets; acme_label: a broken printer stops no lorry",
+	"r6": "acme_label: labels for the carrier's new scanners, and none without one",
 }
 
 // WriteSource makes a Git repository in dir, which must not exist or be empty, with one commit
@@ -56,7 +62,7 @@ func WriteSource(ctx context.Context, dir string) (map[string]string, error) {
 		return nil, err
 	}
 	commits := map[string]string{}
-	for i, release := range Releases {
+	for i, release := range slices.Concat(Releases, Further) {
 		if err := WriteRelease(dir, release); err != nil {
 			return nil, err
 		}
@@ -165,6 +171,20 @@ func overlay(from fs.FS, root, dir string) error {
 		}
 		return os.WriteFile(target, content, 0o644)
 	})
+}
+
+// RequireRehearsal has an environment of an estate let in only what was rehearsed.
+func RequireRehearsal(dir, environment string) error {
+	file := filepath.Join(dir, environment+".yaml")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	const budget = "\nhold_budget: "
+	if bytes.Count(content, []byte(budget)) != 1 {
+		return fmt.Errorf("estate file %s has no hold_budget to put the rehearsal beside", file)
+	}
+	return os.WriteFile(file, bytes.Replace(content, []byte(budget), []byte("\nrehearsal: required"+budget), 1), 0o644)
 }
 
 // remove takes away the listed files; one that is not there is a mistake in the list.

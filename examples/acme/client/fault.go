@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // ErrNetworkChanged says that Chromium saw an interface come or go on its own machine, and gave its
@@ -39,6 +40,11 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Body) }
+
+// TurnedAway is an answer that asks to come back later. The request was not looked at.
+type TurnedAway struct{ After time.Duration }
+
+func (e *TurnedAway) Error() string { return fmt.Sprintf("come back in %s", e.After) }
 
 // fault is the error member of a JSON-RPC answer.
 type fault struct {

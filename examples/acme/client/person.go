@@ -37,6 +37,10 @@ type Site struct {
 	Host     string        // host name that is asked for
 	Database string        // where more than one is behind the host; else the host's own
 	Patience time.Duration // 0: Patience
+
+	// ComesBack has people who are told to come back later (503 with Retry-After) do so, for as long as it takes. They
+	// are counted as turned away, not as failed.
+	ComesBack bool
 }
 
 // origin is the URL under which the browser of a user would see the site.
@@ -156,16 +160,26 @@ func (p *Person) post(ctx context.Context, what, path string, params any, result
 	if err != nil {
 		return err
 	}
-	started := time.Now()
-	err = p.exchange(ctx, path, body, result)
-	if ctx.Err() != nil && err != nil {
-		return err // the person was sent home; not the server's failure
+	for {
+		started := time.Now()
+		err = p.exchange(ctx, path, body, result)
+		if ctx.Err() != nil && err != nil {
+			return err // the person was sent home; not the server's failure
+		}
+		p.tally.add(Request{What: what, Bucket: p.bucket, Started: started, Took: time.Since(started), Err: err})
+		if err == nil {
+			return nil
+		}
+		var away *TurnedAway
+		if !errors.As(err, &away) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(away.After):
+		}
 	}
-	p.tally.add(Request{What: what, Bucket: p.bucket, Started: started, Took: time.Since(started), Err: err})
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
 }
 
 func (p *Person) exchange(ctx context.Context, path string, body []byte, result any) error {
@@ -185,6 +199,9 @@ func (p *Person) exchange(ctx context.Context, path string, body []byte, result 
 	}
 	if answer.StatusCode/100 == 3 && strings.Contains(answer.Header.Get("Location"), "/web/login") {
 		return ErrLoggedOut
+	}
+	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && answer.StatusCode == http.StatusServiceUnavailable && p.site.ComesBack {
+		return &TurnedAway{After: time.Duration(min(max(seconds, 1), 30)) * time.Second}
 	}
 	if answer.StatusCode/100 != 2 {
 		return &StatusError{Status: answer.StatusCode, Body: excerpt(content)}

@@ -164,3 +164,26 @@ func reply(body string) http.HandlerFunc {
 		fmt.Fprint(w, body)
 	}
 }
+
+// TestComesBack: who is told to come back later does so, and that is no failure.
+func TestComesBack(t *testing.T) {
+	var asked atomic.Int32
+	s := site(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "back soon", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, `{"result": 7}`)
+	})
+	s.ComesBack = true
+	tally := NewTally()
+	person, err := s.Person("clerk", "pw", 0, tally)
+	require.NoError(t, err)
+	defer person.Close()
+	var answer int
+	require.NoError(t, person.Call(t.Context(), "sale.order", "create", nil, nil, &answer))
+	require.Equal(t, 7, answer)
+	count := tally.Since(0)
+	require.Equal(t, [3]int{2, 0, 1}, [3]int{count.Requests, count.Failed, count.TurnedAway})
+}

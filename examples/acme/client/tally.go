@@ -51,15 +51,16 @@ func (t *Tally) Mark() Mark {
 
 // Count sums up requests.
 type Count struct {
-	Requests  int
-	Failed    int           // no answer in time, a status other than 2xx, an exception of Odoo, a lost session
-	Collided  int           // rolled back because another transaction was faster, and tried again: not a failure
-	LoggedOut int           // of the failed: the session was gone
-	Slowest   time.Duration // of the requests that did not fail
-	Median    time.Duration
-	P95       time.Duration
-	Failures  []Request // the first 20
-	ByBucket  map[int]int
+	Requests   int
+	Failed     int           // no answer in time, a status other than 2xx, an exception of Odoo, a lost session
+	Collided   int           // rolled back because another transaction was faster, and tried again: not a failure
+	TurnedAway int           // asked to come back later, where people do: not a failure
+	LoggedOut  int           // of the failed: the session was gone
+	Slowest    time.Duration // of the requests that did not fail
+	Median     time.Duration
+	P95        time.Duration
+	Failures   []Request // the first 20
+	ByBucket   map[int]int
 }
 
 // Since sums up the requests that ended after the mark.
@@ -74,11 +75,14 @@ func (t *Tally) Since(mark Mark) Count {
 	for _, r := range requests {
 		count.ByBucket[r.Bucket]++
 		var fault *Fault
+		var away *TurnedAway
 		switch {
 		case r.Err == nil:
 			took = append(took, r.Took)
 		case errors.As(r.Err, &fault) && fault.Retryable():
 			count.Collided++
+		case errors.As(r.Err, &away):
+			count.TurnedAway++
 		default:
 			count.Failed++
 			if errors.Is(r.Err, ErrLoggedOut) {

@@ -38,10 +38,13 @@ func (s *story) first(ctx context.Context) error {
 
 // second: r2 changes database and view, and nobody notices.
 func (s *story) second(ctx context.Context) error {
-	if err := s.buildAndTest(ctx, "r2"); err != nil {
+	if err := s.prepare(ctx, "r2", "compatible"); err != nil {
 		return err
 	}
 	before := time.Now()
+	if s.watcher != nil {
+		defer s.watcher.hurry()()
+	}
 	if err := s.promote(ctx, "r2", "production", promoted); err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (s *story) second(ctx context.Context) error {
 
 // third: r3 fails on an order that only production has, and nothing happened.
 func (s *story) third(ctx context.Context) error {
-	if err := s.buildAndTest(ctx, "r3"); err != nil {
+	if err := s.prepare(ctx, "r3", "fails"); err != nil {
 		return err
 	}
 	databaseURL, err := databaseURL(s.data, s.production.Database)
@@ -95,7 +98,12 @@ func (s *story) third(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.promote(ctx, "r3", "production", rolledBack); err != nil {
+	if s.full {
+		err = s.refused(ctx)
+	} else if err = s.promote(ctx, "r3", "production", rolledBack); err == nil {
+		err = s.because("acme_label", "?")
+	}
+	if err != nil {
 		return err
 	}
 	after, err := fingerprint(ctx, databaseURL)
@@ -105,16 +113,13 @@ func (s *story) third(ctx context.Context) error {
 	if changed := difference(before, after); len(changed) > 0 {
 		return fmt.Errorf("r3 was taken back and left changes in %s", strings.Join(changed, ", "))
 	}
-	if err := s.because("acme_label", "?"); err != nil {
-		return err
-	}
 	s.say("Schema and the %d tables that an update writes are the same as before, by digest.", len(known))
 	return errors.Join(s.unharmed(), s.serves(ctx, "r2", "r2"))
 }
 
 // fourth: r4 commits, looks healthy, and is broken with production's setting.
 func (s *story) fourth(ctx context.Context) error {
-	if err := s.buildAndTest(ctx, "r4"); err != nil {
+	if err := s.prepare(ctx, "r4", "compatible"); err != nil {
 		return err
 	}
 	if err := s.promote(ctx, "r4", "production", rolledBack); err != nil {
@@ -143,8 +148,11 @@ func (s *story) fourth(ctx context.Context) error {
 
 // fifth: r5 is breaking, and goes all at once behind a hold.
 func (s *story) fifth(ctx context.Context) error {
-	if err := s.buildAndTest(ctx, "r5"); err != nil {
+	if err := s.prepare(ctx, "r5", "breaking"); err != nil {
 		return err
+	}
+	if s.watcher != nil {
+		defer s.watcher.hurry()()
 	}
 	if err := s.promote(ctx, "r5", "production", promoted); err != nil {
 		return err
@@ -198,12 +206,16 @@ func (s *story) reckon(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// buildAndTest builds a release and brings it to test, where each of them passes.
-func (s *story) buildAndTest(ctx context.Context, release string) error {
+// prepare builds a release and brings it to test, where each of them passes. In the full story it is then rehearsed on
+// production's data, which must prove that class, or that it "fails".
+func (s *story) prepare(ctx context.Context, release, class string) error {
 	if err := s.build(ctx, release); err != nil {
 		return err
 	}
-	return s.promote(ctx, release, "test", promoted)
+	if err := s.promote(ctx, release, "test", promoted); err != nil || !s.full {
+		return err
+	}
+	return s.rehearse(ctx, release, "production", class)
 }
 
 // because looks for words in the reason of the last promotion, so that it was taken back for what

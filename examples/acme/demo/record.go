@@ -34,6 +34,7 @@ type rollout struct {
 	Outcome     string  `json:"outcome"`
 	Reason      string  `json:"reason"`
 	HeldSeconds float64 `json:"held_seconds"`
+	Predicted   float64 `json:"predicted_seconds"` // of HeldSeconds, by a rehearsal
 	Checkpoint  string  `json:"checkpoint"`
 	Steps       []step  `json:"steps"`
 }

@@ -36,6 +36,8 @@ type story struct {
 	ledger           *client.Ledger
 	watcher          *watcher
 	rows             []row
+	rehearsed        rehearsed    // the last one
+	since            *client.Mark // when the rehearsal in production began that the next promotion there follows
 }
 
 // say tells what happens next, in a sentence.
@@ -49,7 +51,7 @@ func (s *story) estate() string { return filepath.Join(s.work, "estate") }
 
 // open makes the two repositories and starts Waybill.
 func (s *story) open(ctx context.Context) (err error) {
-	s.say("Acme's developers have a Git repository with five releases of their addons.")
+	s.say("Acme's developers have a Git repository with the releases of their addons.")
 	if s.commits, err = acme.WriteSource(ctx, s.source()); err != nil {
 		return err
 	}
@@ -57,14 +59,16 @@ func (s *story) open(ctx context.Context) (err error) {
 	if err := acme.WriteEstate(s.estate(), s.http[0], s.http[1]); err != nil {
 		return err
 	}
-	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"add", "-A"},
-		{"-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", "Acme's estate"},
-	} {
-		command := exec.CommandContext(ctx, "git", args...)
-		command.Dir = s.estate()
-		if out, err := command.CombinedOutput(); err != nil {
-			return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
+	if err := s.git(ctx, "init", "-q", "-b", "main"); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, "Acme's estate"); err != nil {
+		return err
+	}
+	if s.full {
+		s.say("They want no release in production that was not rehearsed on its data, and take their own word on the releases back.")
+		if err := s.requireRehearsal(ctx, "production"); err != nil {
+			return err
 		}
 	}
 	if s.initial, err = s.cached().Take(s.data); err != nil {
@@ -75,9 +79,26 @@ func (s *story) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.test = client.Site{Address: s.http[0], Host: "test.acme.example", Database: "acme_test"}
-	s.production = client.Site{Address: s.http[1], Host: "erp.acme.example", Database: "acme_production"}
+	s.production = client.Site{Address: s.http[1], Host: "erp.acme.example", Database: "acme_production", ComesBack: s.full}
 	if s.base != "" {
 		return s.mustRun(ctx, "base", "import", "--name", "odoo:19.0", s.base)
+	}
+	return nil
+}
+
+// commit has the operators commit what they changed in the estate.
+func (s *story) commit(ctx context.Context, message string) error {
+	if err := s.git(ctx, "add", "-A"); err != nil {
+		return err
+	}
+	return s.git(ctx, "-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", message)
+}
+
+func (s *story) git(ctx context.Context, args ...string) error {
+	command := exec.CommandContext(ctx, "git", args...)
+	command.Dir = s.estate()
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
 	}
 	return nil
 }
@@ -108,7 +129,7 @@ func (s *story) build(ctx context.Context, release string) error {
 }
 
 // promote brings a release into an environment and compares the end with the one expected. What
-// the crew met meanwhile goes into the table.
+// the crew met meanwhile, and while it was rehearsed, goes into the table.
 func (s *story) promote(ctx context.Context, release, environment, outcome string) error {
 	s.say("Release %s goes to %s.", release, environment)
 	row := row{release: release, environment: environment, begun: time.Now()}
@@ -116,6 +137,9 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 	working := environment == "production" && s.crew != nil
 	if working {
 		mark = s.crew.Tally.Mark()
+		if s.since != nil {
+			mark, s.since = *s.since, nil
+		}
 	}
 	var asked struct {
 		Promotion string `json:"promotion"`
@@ -131,6 +155,9 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 		return err
 	}
 	row.ended = time.Now()
+	if r := s.rehearsed; r.ReleaseName == release && r.Report != nil {
+		row.recovery = r.Report.Recovery
+	}
 	if working {
 		count := s.crew.Tally.Since(mark)
 		row.requests = &count
@@ -202,7 +229,13 @@ func (s *story) unharmed() error {
 		return fmt.Errorf("%d of %d requests failed while %s came, %d of them logged out; the first: %s: %w",
 			count.Failed, count.Requests, s.last().release, count.LoggedOut, count.Failures[0].What, count.Failures[0].Err)
 	}
-	s.say("%d requests of %d people, none failed; the slowest took %.1f s.", count.Requests, s.people, count.Slowest.Seconds())
+	frozen := ""
+	if hold, _ := s.last().promotion.one().step("hold", false); strings.HasPrefix(hold.Detail, "frozen") {
+		frozen = fmt.Sprintf(", %d were asked to come back later", count.TurnedAway)
+	} else if count.TurnedAway > 0 {
+		return fmt.Errorf("%d requests were turned away while %s came, though nothing was frozen", count.TurnedAway, s.last().release)
+	}
+	s.say("%d requests of %d people, none failed%s; the slowest took %.1f s.", count.Requests, s.people, frozen, count.Slowest.Seconds())
 	return nil
 }
 

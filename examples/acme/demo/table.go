@@ -17,6 +17,20 @@ type row struct {
 	promotion            promotion
 	requests             *client.Count // nil where nobody worked
 	audit                *client.Audit
+	recovery             float64 // seconds that a restore takes, by the rehearsal; 0: not rehearsed
+}
+
+// predicted is how long people were to wait. Who is taken back by a restore waits for that too.
+func (r row) predicted() string {
+	rollout := r.promotion.one()
+	if rollout.Predicted == 0 {
+		return "–"
+	}
+	text := fmt.Sprintf("%.1f s", rollout.Predicted)
+	if back, ok := rollout.step("update", true); ok && back.Outcome == "done" && r.recovery > 0 && strings.Contains(back.Detail, "restored") {
+		text += fmt.Sprintf(" + %.1f s back", r.recovery)
+	}
+	return text
 }
 
 // table prints what happened, and where to look next.
@@ -26,7 +40,11 @@ func (s *story) table(out io.Writer) {
 	}
 	fmt.Fprintln(out)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PROMOTION\tOUTCOME\tTIME\tHELD\tREQUESTS\tFAILED\tORDERS LOST\tWHY")
+	foretold := "" // only where rehearsals foretell anything
+	if s.full {
+		foretold = "PREDICTED\t"
+	}
+	fmt.Fprintln(t, "PROMOTION\tOUTCOME\tTIME\t"+foretold+"HELD\tREQUESTS\tFAILED\tORDERS LOST\tWHY")
 	for _, r := range s.rows {
 		rollout := r.promotion.one()
 		requests, failed, lost := "–", "–", "–"
@@ -40,8 +58,11 @@ func (s *story) table(out io.Writer) {
 		if why == "" {
 			why = r.promotion.Class
 		}
-		fmt.Fprintf(t, "%s → %s\t%s\t%.0f s\t%.1f s\t%s\t%s\t%s\t%s\n", r.release, r.environment, strings.ReplaceAll(rollout.Outcome, "_", " "),
-			r.ended.Sub(r.begun).Seconds(), rollout.HeldSeconds, requests, failed, lost, shorten(why, 100))
+		if s.full {
+			foretold = r.predicted() + "\t"
+		}
+		fmt.Fprintf(t, "%s → %s\t%s\t%.0f s\t%s%.1f s\t%s\t%s\t%s\t%s\n", r.release, r.environment, strings.ReplaceAll(rollout.Outcome, "_", " "),
+			r.ended.Sub(r.begun).Seconds(), foretold, rollout.HeldSeconds, requests, failed, lost, shorten(why, 100))
 	}
 	_ = t.Flush()
 	fmt.Fprintf(out, "\nThe story took %s. Look next at:\n", time.Since(s.begun).Round(time.Second))

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/waybill-dev/waybill/examples/acme"
+)
+
+// rehearsed is what `waybill rehearsal list -o json` says of one.
+type rehearsed struct {
+	ID          string `json:"id"`
+	ReleaseName string `json:"release_name"`
+	Outcome     string `json:"outcome"`
+	Report      *struct {
+		Class     string  `json:"class"`
+		Failure   string  `json:"failure"`
+		Pause     string  `json:"pause"`
+		Predicted float64 `json:"predicted_seconds"`
+		Recovery  float64 `json:"recovery_seconds"`
+		OwnCommit string  `json:"own_commit"`
+	} `json:"report"`
+}
+
+// requireRehearsal has the operators declare that an environment lets in only what was rehearsed, and take their own word
+// on the releases back.
+func (s *story) requireRehearsal(ctx context.Context, environment string) error {
+	if err := acme.RequireRehearsal(s.estate(), environment); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(s.estate(), "classifications.yaml")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return s.commit(ctx, environment+": no release without a rehearsal")
+}
+
+// rehearse tries a release on a copy of an environment's data before anything else happens there. expected is what must
+// come of it.
+func (s *story) rehearse(ctx context.Context, release, environment, expected string) error {
+	tenant := environment + "/acme"
+	s.say("Release %s is rehearsed on a copy of %s.", release, environment)
+	if environment == "production" && s.crew != nil {
+		mark := s.crew.Tally.Mark()
+		s.since = &mark
+	}
+	if err := s.mustRun(ctx, "checkpoint", "create", tenant); err != nil {
+		return err
+	}
+	code, err := show(ctx, s.cli, "rehearse", release, "--env", environment, "--html", filepath.Join(s.work, "rehearsal-"+release+"-"+environment+".html"))
+	if err != nil {
+		return err
+	}
+	var list []rehearsed
+	if err := s.cli.Ask(ctx, &list, "rehearsal", "list", "--limit", "1"); err != nil {
+		return err
+	}
+	if len(list) == 0 || list[0].ReleaseName != release {
+		return fmt.Errorf("the rehearsal of %s is not in the list", release)
+	}
+	s.rehearsed = rehearsed{}
+	if err := s.cli.Ask(ctx, &s.rehearsed, "rehearsal", "show", list[0].ID); err != nil && code == 0 {
+		return err
+	}
+	found := list[0].Outcome
+	if r := s.rehearsed.Report; r != nil && r.Class != "" {
+		found = r.Class
+	}
+	if found != expected {
+		return fmt.Errorf("the rehearsal of %s in %s ends as %q; the story says %q; see: waybill rehearsal show %s", release, environment, found, expected, list[0].ID)
+	}
+	return nil
+}
+
+// refused: r3 never comes near production, because the rehearsal has met the order that only production has.
+func (s *story) refused(ctx context.Context) error {
+	if err := s.promote(ctx, "r3", "production", rolledBack); err != nil {
+		return err
+	}
+	rollout := s.last().promotion.one()
+	if hold, ok := rollout.step("hold", false); ok || rollout.HeldSeconds > 0 {
+		return fmt.Errorf("r3 should not have come as far as production; it was held for %.1f s (%s)", rollout.HeldSeconds, hold.Detail)
+	}
+	return s.because("rehearsal", "acme_label", "?")
+}
+
+// sixth: r6 has a script that commits midway. It cannot be one transaction, so it comes in a frozen window; it is
+// broken in production, and the database goes back to the moment of the freeze, with every order that was acknowledged.
+func (s *story) sixth(ctx context.Context) error {
+	if err := s.build(ctx, "r6"); err != nil {
+		return err
+	}
+	if err := s.requireRehearsal(ctx, "test"); err != nil {
+		return err
+	}
+	if err := s.rehearse(ctx, "r6", "test", "breaking"); err != nil {
+		return err
+	}
+	if err := s.promote(ctx, "r6", "test", promoted); err != nil {
+		return err
+	}
+	if err := s.rehearse(ctx, "r6", "production", "breaking"); err != nil {
+		return err
+	}
+	if r := s.rehearsed.Report; r.Pause != "freeze" || r.OwnCommit == "" {
+		return fmt.Errorf("r6's script commits, so it needs a frozen window; the rehearsal says %q (%s)", r.Pause, r.OwnCommit)
+	}
+	if s.watcher != nil { // a browser that shows the page is no fault, but it is no form either
+		if err := s.watcher.faults(s.begun); err != nil {
+			return err
+		}
+		s.watcher.stop()
+		s.watcher = nil
+	}
+	databaseURL, err := databaseURL(s.data, s.production.Database)
+	if err != nil {
+		return err
+	}
+	before, err := fingerprint(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	if err := s.promote(ctx, "r6", "production", rolledBack); err != nil {
+		return err
+	}
+	rollout := s.last().promotion.one()
+	if update, ok := rollout.step("update", false); !ok || update.Outcome != "done" {
+		return fmt.Errorf("r6's update should have committed; it is %q: %s", update.Outcome, update.Detail)
+	}
+	if back, ok := rollout.step("update", true); !ok || back.Outcome != "done" {
+		return fmt.Errorf("r6's update should have been taken back by a restore; that step is %q: %s", back.Outcome, back.Detail)
+	}
+	if turned := s.last().requests.TurnedAway; turned == 0 {
+		return errors.New("nobody met the page while production was frozen, so the story proves nothing")
+	}
+	if err := s.because("printed"); err != nil {
+		return err
+	}
+	after, err := fingerprint(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	if changed := difference(before, after); len(changed) > 0 {
+		return fmt.Errorf("r6 was taken back and left changes in %v", changed)
+	}
+	s.say("Production is back at the moment of the freeze: schema and tables by digest, and all %d acknowledged orders.", s.last().audit.Checked)
+	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r5"))
+}
