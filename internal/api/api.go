@@ -37,6 +37,7 @@ type Backend struct {
 	Owner       string                      // the owner's name on this machine
 	Tokens      *identity.Tokens            // of the estate's users; nil: there is the owner alone
 	Approvals   *approval.Room
+	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded
 	Version     string
 }
@@ -99,7 +100,9 @@ type IDInput struct {
 
 // Asked is the answer to everything that starts a procedure.
 type Asked struct {
-	Promotion string `json:"promotion" doc:"ID to watch"`
+	Promotion string `json:"promotion" doc:"ID to watch; empty where a pull request comes first"`
+	Commit    string `json:"commit,omitempty" doc:"In the estate's repository, that asks for it"`
+	Branch    string `json:"branch,omitempty" doc:"In the estate's repository, that waits to be merged"`
 }
 
 // routes are all there are. Each names its operation with does, and where a role must hold in an environment,
@@ -143,6 +146,7 @@ func (b Backend) routes(api huma.API) {
 	b.approvalRoutes(api)
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
+	b.estateRoutes(api)
 	b.vulnerabilityRoutes(api)
 	b.ledgerRoutes(api)
 }
@@ -162,7 +166,7 @@ func (b Backend) start(ctx context.Context, q promotion.Request) (*body[Asked], 
 	}
 	q.By = personOf(ctx).Name
 	id, err := b.Engine.Start(ctx, declared, q)
-	return reply(Asked{id}, err)
+	return reply(Asked{Promotion: id}, err)
 }
 
 func (b Backend) promotionRoutes(api huma.API) {
@@ -202,6 +206,9 @@ func (b Backend) promotionRoutes(api huma.API) {
 			if err := b.may(ctx, identity.PromotionForce, about); err != nil {
 				return nil, err
 			}
+		}
+		if b.Git != nil {
+			return reply(b.target(ctx, in.Body.Environment, in.Body.Release, in.Body.Tenants, in.Body.Force))
 		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindPromote, Environment: in.Body.Environment, Tenants: in.Body.Tenants,
 			Release: in.Body.Release, Options: promotion.Options{Force: in.Body.Force}})
@@ -246,7 +253,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 		if !resumed {
 			return nil, huma.Error409Conflict("promotion " + in.ID + " waits for nobody")
 		}
-		return reply(Asked{in.ID}, nil)
+		return reply(Asked{Promotion: in.ID}, nil)
 	}, does(identity.PromotionResume))
 	huma.Delete(api, "/api/v1/quarantine/{environment}/{id}", func(ctx context.Context, in *struct {
 		IDInput

@@ -45,6 +45,9 @@ func examples(x things) map[string][]example {
 	p := "/api/v1/promotions/" + x.promotion
 	return map[string][]example{
 		"GET /api/v1/whoami":                                    {{path: "/api/v1/whoami"}},
+		"GET /api/v1/estate":                                    {{path: "/api/v1/estate"}},
+		"POST /api/v1/estate/refresh":                           {{path: "/api/v1/estate/refresh"}},
+		"POST /api/v1/estate/accept":                            {{path: "/api/v1/estate/accept", body: map[string]any{"commit": strings.Repeat("0", 40)}}},
 		"GET /api/v1/status":                                    {{path: "/api/v1/status"}},
 		"GET /api/v1/doctor":                                    {{path: "/api/v1/doctor"}},
 		"GET /api/v1/releases":                                  {{path: "/api/v1/releases"}},
@@ -164,7 +167,7 @@ func TestEveryRoleAsksForEverything(t *testing.T) {
 			for route, list := range examples(b.made(owner, fmt.Sprintf("%02d%t", i, own))) {
 				for _, e := range list {
 					op := routes[route]
-					may := expected(u, op, own && route != "GET /api/v1/users" && !strings.HasPrefix(route, "GET /api/v1/ledger"), slices.Contains(lists, route)) // the list of all users is nobody's own, nor is the ledger
+					may := expected(u, op, own && route != "GET /api/v1/users" && !strings.HasPrefix(route, "GET /api/v1/ledger") && route != "POST /api/v1/estate/accept", slices.Contains(lists, route)) // the list of all users is nobody's own, nor are ledger and estate
 					if e.op != "" {
 						may = may && expected(u, e.op, own, false)
 						op = e.op

@@ -209,7 +209,7 @@ func (b Backend) rollback(ctx context.Context, id, reason string, acceptLoss boo
 		}
 	}
 	if open {
-		return reply(Asked{id}, nil)
+		return reply(Asked{Promotion: id}, nil)
 	}
 	return b.takeBack(ctx, p, rollouts, acceptLoss)
 }

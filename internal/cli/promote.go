@@ -20,6 +20,14 @@ func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detac
 	if err := a.call(cmd.Context(), method, path, in, &asked); err != nil {
 		return err
 	}
+	if asked.Branch != "" {
+		if err := a.print(asked, func(w io.Writer) {
+			fmt.Fprintf(w, "commit %s on branch %s\nIt begins when the branch is merged.\n", asked.Commit, asked.Branch)
+		}); err != nil {
+			return err
+		}
+		return exit(exitWaiting)
+	}
 	if detach {
 		return a.print(asked, func(w io.Writer) {
 			fmt.Fprintf(w, "promotion %s\nfollow it: waybill promotion watch %s\n", asked.Promotion, asked.Promotion)

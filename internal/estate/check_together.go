@@ -21,6 +21,7 @@ func (all *declarations) together() {
 	all.accesses()
 	all.calendarsTogether()
 	all.notificationsTogether()
+	all.gitops()
 	first := map[string]*document{}
 	for _, c := range all.classifications {
 		if c.value.Release != "" {

@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Policy", "Access", "Calendar", "Notifications"}
+var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Policy", "Access", "Calendar", "Notifications", "Repository", "Target"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -32,6 +32,8 @@ type declarations struct {
 	access          []declared[Access]
 	calendars       []declared[Calendar]
 	notifications   []declared[Notifications]
+	repositories    []declared[Repository]
+	targets         []declared[Target]
 	report          report
 	documents       int
 }
@@ -130,6 +132,10 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.calendars = read(all.calendars, d, body, (*Calendar).fill)
 	case "Notifications":
 		all.notifications = read(all.notifications, d, body, (*Notifications).fill)
+	case "Repository":
+		all.repositories = read(all.repositories, d, body, (*Repository).fill)
+	case "Target":
+		all.targets = read(all.targets, d, body, (*Target).fill)
 	default:
 		d.problem("kind", "is missing", suggest("", kinds))
 	}
@@ -178,6 +184,12 @@ func (all *declarations) assemble() *Estate {
 	for i := range all.notifications {
 		all.notifications[i].doc.notifications(&all.notifications[i].value)
 	}
+	for i := range all.repositories {
+		all.repositories[i].doc.repository(&all.repositories[i].value)
+	}
+	for i := range all.targets {
+		all.targets[i].doc.target(&all.targets[i].value)
+	}
 	all.together()
 	if len(all.report.found) > 0 {
 		return nil
@@ -220,6 +232,16 @@ func (all *declarations) assemble() *Estate {
 	}
 	for i := range all.notifications { // at most one
 		e.Notifications = &all.notifications[i].value
+	}
+	for i := range all.repositories { // at most one
+		e.Repository = &all.repositories[i].value
+	}
+	for _, name := range e.Product.Environments {
+		for _, t := range all.targets {
+			if t.value.Environment == name {
+				e.Targets = append(e.Targets, t.value)
+			}
+		}
 	}
 	for _, c := range all.classifications {
 		c.value.Reason = strings.TrimSpace(c.value.Reason)

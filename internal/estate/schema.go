@@ -17,7 +17,7 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
@@ -48,6 +48,8 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Access", filled((*Access).fill, Access{}), nil},
 		{"Calendar", filled((*Calendar).fill, Calendar{}), []string{"name", "timezone"}},
 		{"Notifications", filled((*Notifications).fill, Notifications{}), []string{"targets"}},
+		{"Repository", filled((*Repository).fill, Repository{}), []string{"remote"}},
+		{"Target", filled((*Target).fill, Target{}), []string{"environment", "release"}},
 	} {
 		b := schemaBuilder{kind: kind.name, texts: texts}
 		s := b.object(kind.value, "")
@@ -315,6 +317,18 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Items.Enum = words(notificationEvents)
 	case "Notifications.targets[].environments":
 		name(s.Items)
+	case "Repository.remote":
+		s.MinLength, s.MaxLength = 1, maxText
+	case "Repository.branch":
+		s.Pattern = branchRule.String()
+	case "Repository.password":
+		s.Pattern = secretRule.String()
+	case "Repository.propose":
+		s.Enum = words(proposes)
+	case "Target.environment":
+		name(s)
+	case "Target.release":
+		s.Pattern = digestRule.String()
 	case "Calendar.name":
 		name(s)
 	case "Calendar.windows", "Calendar.freezes":

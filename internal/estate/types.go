@@ -22,6 +22,8 @@ type Estate struct {
 	Calendars       []Calendar       `json:",omitempty"` // in the order of their files, see Calendar
 	Notifications   *Notifications   `json:",omitempty"` // at most one document; nil where there is none: nobody is told
 	Policies        []Policy         `json:",omitempty"` // sorted by name, see PoliciesFor
+	Repository      *Repository      `json:",omitempty"` // at most one document; nil where there is none: the estate is the folder
+	Targets         []Target         `json:",omitempty"` // at most one an environment, in their order
 	Access          Access           `json:",omitzero"`  // users and groups of all documents; empty: the holder of the data folder's token is alone
 }
 

@@ -61,6 +61,9 @@ const (
 	TokenCreate       Operation = "token.create"
 	TokenRevoke       Operation = "token.revoke"
 	LedgerRead        Operation = "ledger.read"
+	EstateRead        Operation = "estate.read"
+	EstateRefresh     Operation = "estate.refresh"
+	EstateAccept      Operation = "estate.accept"
 )
 
 // Reach is where a role must hold.
@@ -119,6 +122,9 @@ var rules = []Rule{
 	{UserRead, "see users and their roles", Everywhere, []Role{Security, Auditor, Admin}, everybody},
 	{TokenRead, "see tokens: never their text", Everywhere, []Role{Security, Auditor, Admin}, everybody},
 	{TokenCreate, "make a token", Everywhere, []Role{Admin}, everybody},
+	{EstateRead, "see which commit of the estate is in force, and what waits to be written to Git", Anywhere, everybody, everybody},
+	{EstateRefresh, "have the server look at the estate's repository now", Anywhere, makers, makers},
+	{EstateAccept, "take the estate although its history was rewritten", Everywhere, []Role{Admin}, []Role{Admin}},
 	{LedgerRead, "read and verify the ledger of all environments", Everywhere, []Role{Security, Auditor, Admin}, []Role{Security, Auditor, Admin}},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
 }

@@ -403,6 +403,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 				if err := e.recordConclusion(ctx, tx, w); err != nil {
 					return err
 				}
+				if err := e.rooms.Store.QueueReversal(ctx, tx, next.PromotionID); err != nil {
+					return err
+				}
 			}
 			if err := e.Changed(ctx, tx, w.concerns(next)...); err != nil {
 				return err
@@ -412,6 +415,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 			}
 			return nil
 		})
+		if err == nil && next.State == store.Done && e.rooms.Ended != nil {
+			e.rooms.Ended()
+		}
 		if err == nil || errors.Is(err, store.ErrFenced) || ctx.Err() != nil {
 			return err
 		}

@@ -35,6 +35,11 @@ func badRequest(format string, args ...any) error {
 
 // Start writes a promotion and its rollouts down and sets them going.
 func (e *Engine) Start(ctx context.Context, declared *estate.Estate, q Request) (string, error) {
+	return e.StartWith(ctx, declared, q, nil)
+}
+
+// StartWith is Start, with something more to be written down in the same transaction.
+func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Request, with func(tx pgx.Tx, id string) error) (string, error) {
 	snapshot, err := takeSnapshot(declared, q)
 	if err != nil {
 		return "", err
@@ -75,6 +80,9 @@ func (e *Engine) Start(ctx context.Context, declared *estate.Estate, q Request) 
 			if err := e.enqueue(ctx, tx, r.ID, 0); err != nil {
 				return err
 			}
+		}
+		if with != nil {
+			return with(tx, p.ID)
 		}
 		return nil
 	})

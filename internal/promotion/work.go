@@ -41,6 +41,7 @@ type Rooms struct {
 	// Checksums computes the checksums of a release's modules by a database's own rule.
 	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
 	Gates     Gates
+	Ended     func() // called when a rollout has ended, after that was written down; may be nil
 	Version   string // of Waybill
 }
 

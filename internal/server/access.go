@@ -23,7 +23,7 @@ func owner() string {
 // tokens are those of the users whom the estate declares today.
 func (s *server) tokens() *identity.Tokens {
 	return &identity.Tokens{Store: s.store, Now: time.Now, Access: func(ctx context.Context) (*estate.Access, error) {
-		declared, err := estate.Load(ctx, s.config.Estate)
+		declared, err := s.declared(ctx)
 		if err != nil {
 			return nil, err
 		}

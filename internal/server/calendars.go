@@ -48,7 +48,7 @@ func (w *calendarWatch) look(ctx context.Context, dir string) (changed bool, err
 
 // calendarsOpen says whether the estate's calendars ever open, and whether what they say is for somebody.
 func (s *server) calendarsOpen(ctx context.Context) (string, error) {
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -116,7 +116,7 @@ func vulnerabilitiesOf(r vuln.Report, rules estate.Vulnerabilities, now time.Tim
 // calendar says whether promotions may run for a tenant, by the calendars that the estate has now: a freeze that
 // is announced while a promotion waits counts for it.
 func (s *server) calendar(ctx context.Context, environment string, t estate.Tenant, at time.Time, predicted time.Duration) (*gate.Calendar, error) {
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return nil, err
 	}

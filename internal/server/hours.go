@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/promotion"
 )
 
@@ -35,7 +34,7 @@ func (s *server) countWhile(ctx context.Context, engine *promotion.Engine, tick 
 	hours := engine.NewHours()
 	defer hours.Close()
 	for {
-		declared, err := estate.Load(ctx, s.config.Estate)
+		declared, err := s.declared(ctx)
 		if err == nil {
 			for _, env := range declared.Environments {
 				place, err := s.place(ctx, env)

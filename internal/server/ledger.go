@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/attest"
-	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -69,7 +68,7 @@ func (s *server) cutWaybill(ctx context.Context, promotion string) ([]byte, erro
 
 // attestations reads what was signed of a release, by the trust that the estate declares now.
 func (s *server) attestations(ctx context.Context, r release.Release, environment string) (attest.Report, error) {
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return attest.Report{}, err
 	}

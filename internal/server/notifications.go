@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/notify"
 )
 
 // tellPeople takes what people must hear of from the outbox to the estate's targets, until ctx is done.
 func (s *server) tellPeople(ctx context.Context) error {
-	d := notify.Dispatcher{Store: s.store, Log: s.log, Estate: func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) }}
+	d := notify.Dispatcher{Store: s.store, Log: s.log, Estate: s.declared}
 	return d.Run(ctx)
 }
 

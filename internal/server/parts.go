@@ -275,7 +275,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		return "PostgreSQL " + version, err
 	})
 	look("estate", "mend the file that is named", func() (string, error) {
-		declared, err := estate.Load(ctx, s.config.Estate)
+		declared, err := s.declared(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -298,7 +298,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		}
 		return fmt.Sprintf("%d recipients", len(s.keys.Recipients())), nil
 	})
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err == nil {
 		for _, env := range declared.Environments {
 			look("database of "+env.Name, "start PostgreSQL, or update it to a current minor version", func() (string, error) {

@@ -30,7 +30,7 @@ func (s *server) rehearsals() *rehearsal.Queue {
 			return docker.New(options)
 		},
 	}
-	declared := func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) }
+	declared := s.declared
 	server := func(ctx context.Context, env estate.Environment) (string, error) {
 		place, err := s.place(ctx, env)
 		if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
+	"github.com/waybill-dev/waybill/internal/gitops"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
@@ -83,7 +84,8 @@ type server struct {
 	tenants  *postgres.Cluster // nil where every environment names its own server
 
 	needsTenantsServer bool
-	approving          *approval.Room // once there is an engine
+	follower           *gitops.Follower // nil: the estate is the folder
+	approving          *approval.Room   // once there is an engine
 
 	runtime  *docker.Runtime
 	address  string // host:port
@@ -145,6 +147,13 @@ func Run(ctx context.Context, c Config) (err error) {
 		_ = listener.Close()
 		return err
 	}
+	if s.follower, err = s.follow(ctx, declared.Repository); err == nil {
+		err = s.firstCommit(ctx)
+	}
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
 	return s.serve(ctx, listener)
 }
 
@@ -162,6 +171,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	rehearsals := s.rehearsals()
 	rooms := s.rooms()
 	rooms.Rehearsals = rehearsals
+	if s.follower != nil {
+		rooms.Ended = s.follower.Wake
+	}
 	s.book = s.newLedger()
 	if err := s.recordStart(ctx); err != nil {
 		_ = listener.Close()
@@ -197,6 +209,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	})
 	group.Go(func() error { return rehearsals.Run(ctx) })
 	group.Go(func() error { return s.watchVulnerabilities(ctx) })
+	if s.follower != nil {
+		group.Go(func() error { return s.follower.Run(ctx) })
+	}
 	group.Go(func() error { return s.book.Run(ctx) })
 	group.Go(func() error { return s.tellPeople(ctx) })
 	group.Go(func() error { return s.watchCalendars(ctx, s.happened) })
@@ -226,7 +241,7 @@ func (s *server) converge(ctx context.Context, engine *promotion.Engine) {
 		s.log.Error("look up the environments", "error", err)
 		return
 	}
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		s.log.Error("read the estate", "error", err)
 		return
@@ -266,7 +281,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
 		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill,
-		Estate:      func(ctx context.Context) (*estate.Estate, error) { return estate.Load(ctx, s.config.Estate) },
+		Estate: s.declared, Git: s.git(engine),
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,
 		Rescan:      func(ctx context.Context) error { return s.rescan(ctx, true) },

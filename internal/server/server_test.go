@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -215,4 +216,49 @@ func TestPortInUse(t *testing.T) {
 	err = Run(ctx, Config{Data: folder(t), Estate: declared(t), Listen: listener.Addr().String()})
 	require.ErrorContains(t, err, "--listen")
 	require.ErrorContains(t, err, listener.Addr().String())
+}
+
+func TestTheEstateComesFromGit(t *testing.T) {
+	data, local, remote, work := folder(t), declared(t), t.TempDir(), t.TempDir()
+	git := func(dir string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=Ann", "-c", "user.email=ann@acme.example", "-c", "commit.gpgsign=false"}, args...)...)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "git %v: %s", args, out)
+		return strings.TrimSpace(string(out))
+	}
+	commit := func(name, content string) string {
+		t.Helper()
+		require.NoError(t, os.WriteFile(filepath.Join(work, name), []byte(content), 0o644))
+		git(work, "add", "-A")
+		git(work, "commit", "-q", "-m", name)
+		git(work, "push", "-q", "origin", "HEAD:main")
+		return git(work, "rev-parse", "HEAD")
+	}
+	git(remote, "init", "-q", "--bare", "-b", "main")
+	git(work, "clone", "-q", remote, ".")
+	require.NoError(t, os.CopyFS(filepath.Join(work, "estate"), os.DirFS(local)))
+	good := commit("README", "The estate.\n")
+	require.NoError(t, os.WriteFile(filepath.Join(local, "repository.yaml"), []byte("kind: Repository\nremote: "+remote+"\npoll: 0s\n"), 0o644))
+
+	r := start(t, Config{Data: data, Estate: local, Listen: "127.0.0.1:0", Version: "test"})
+	tells := func(method, path string) (told api.Estate) {
+		t.Helper()
+		code, content := r.ask(method, path, r.token(), nil)
+		require.Equal(t, http.StatusOK, code, content)
+		require.NoError(t, json.Unmarshal([]byte(content), &told))
+		return told
+	}
+	require.Equal(t, good, tells("GET", "/api/v1/estate").Commit)
+	commit("broken.yaml", "kind: Product\n")
+	told := tells("POST", "/api/v1/estate/refresh")
+	require.Contains(t, told.Problem, "broken.yaml")
+	require.Equal(t, good, told.Commit, "what was in force stays")
+	require.NoError(t, os.Remove(filepath.Join(work, "broken.yaml")))
+	commit("policy.yaml", "kind: Policy\nname: typo\nrules:\n  - {id: soak, expr: release.sigend, why: a typo}\n")
+	require.Contains(t, tells("POST", "/api/v1/estate/refresh").Problem, "policy.yaml")
+
+	code, content := r.ask("POST", "/api/v1/promotions", r.token(), strings.NewReader(`{"release":"r1","environment":"production"}`))
+	require.Equal(t, http.StatusUnprocessableEntity, code)
+	require.Contains(t, content, "no release is known as r1")
 }

@@ -82,7 +82,7 @@ func (s *server) watchVulnerabilities(ctx context.Context) error {
 func (s *server) rescan(ctx context.Context, asked bool) error {
 	s.rescanning.Lock()
 	defer s.rescanning.Unlock()
-	declared, err := estate.Load(ctx, s.config.Estate)
+	declared, err := s.declared(ctx)
 	if err != nil {
 		return err
 	}

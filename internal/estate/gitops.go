@@ -1,0 +1,47 @@
+package estate
+
+import "time"
+
+// Repository says where the estate itself is kept in Git, so that the server takes it from there. It is read from
+// the folder that the server was started with, and from nowhere else. kind: Repository.
+type Repository struct {
+	Remote     string        `yaml:"remote" json:"remote"`                     // https://…, ssh://…, git@host:path or a folder; a user may be in it, a password never
+	Branch     string        `yaml:"branch" json:"branch"`                     // what is declared; default main
+	Password   string        `yaml:"password" json:"password,omitempty"`       // reference to the user's password or token, for https: env:NAME or file:PATH
+	SSHKey     string        `yaml:"ssh_key" json:"ssh_key,omitempty"`         // file with the private key, for ssh; default: as ssh itself is configured
+	KnownHosts string        `yaml:"known_hosts" json:"known_hosts,omitempty"` // file with the server's key, for ssh; default: the user's own
+	Poll       time.Duration `yaml:"poll" json:"poll"`                         // how often the remote is asked; 0s: only when it is told, see docs/gitops.md; default 1m
+	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
+}
+
+// Propose is how Waybill writes a promotion down in Git.
+type Propose string
+
+// The ways.
+const (
+	ProposeCommit Propose = "commit" // on the branch itself
+	ProposeBranch Propose = "branch" // on a branch of its own, for a pull request
+)
+
+// Target says which release shall run in an environment. Where the estate is kept in Git, a new one is a promotion.
+// kind: Target.
+type Target struct {
+	Environment string `yaml:"environment" json:"environment"`
+	Release     string `yaml:"release" json:"release"`     // digest, sha256:…
+	Name        string `yaml:"name" json:"name,omitempty"` // what people call the release; for readers
+
+	file string
+}
+
+// File is where the target stands, relative to the estate's folder.
+func (t Target) File() string { return t.file }
+
+// Target returns what shall run in an environment; false where the estate says nothing of it.
+func (e *Estate) Target(environment string) (Target, bool) {
+	for _, t := range e.Targets {
+		if t.Environment == environment {
+			return t, true
+		}
+	}
+	return Target{}, false
+}

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/gate"
+	"github.com/waybill-dev/waybill/internal/gitops"
+	"github.com/waybill-dev/waybill/internal/promotion"
+)
+
+// declared is the declared state: that of the folder, or of the commit in force where the estate is kept in Git.
+func (s *server) declared(ctx context.Context) (*estate.Estate, error) {
+	if s.follower == nil {
+		return estate.Load(ctx, s.config.Estate)
+	}
+	return s.follower.Declared(ctx)
+}
+
+// follow opens the repository that the folder's estate names; nil where it names none.
+func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Follower, error) {
+	if r == nil {
+		return nil, nil
+	}
+	within := func(file string) string {
+		if file == "" || filepath.IsAbs(file) {
+			return file
+		}
+		return filepath.Join(s.config.Estate, file)
+	}
+	remote := gitops.Remote{URL: r.Remote, Branch: r.Branch, SSHKey: within(r.SSHKey), KnownHosts: within(r.KnownHosts)}
+	if r.Password != "" {
+		remote.Password = func() (string, error) { return estate.Secret(s.config.Estate, r.Password) }
+	}
+	repository, err := gitops.Open(ctx, filepath.Join(s.config.Data, "estate", "repository.git"), remote)
+	if err != nil {
+		return nil, fmt.Errorf("open the estate's repository: %w", err)
+	}
+	return &gitops.Follower{Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+}
+
+// compiles refuses an estate whose policies cannot be read, before it comes into force.
+func compiles(declared *estate.Estate) error {
+	_, err := gate.Compile(declared.Policies)
+	return err
+}
+
+// firstCommit brings the estate's repository into force before anything else looks at it. A remote that is away
+// does not keep a server from starting that has followed it before.
+func (s *server) firstCommit(ctx context.Context) error {
+	if s.follower == nil {
+		return nil
+	}
+	err := s.follower.Take(ctx)
+	if err == nil || errors.Is(err, gitops.ErrUnreachable) {
+		_, known := s.follower.Declared(ctx)
+		return known
+	}
+	return err
+}
+
+// git is what the API is told of the repository; nil where there is none.
+func (s *server) git(engine *promotion.Engine) api.Git {
+	if s.follower == nil {
+		return nil
+	}
+	s.follower.Engine = engine
+	return s.follower
+}
