@@ -12,7 +12,7 @@ import (
 
 const (
 	lookEvery     = 300 * time.Millisecond // at the router's counts
-	flowsEvery    = 5 * time.Second        // on the pool that is being judged
+	flowsEvery    = 10 * time.Second       // on the pool that is being judged: they take workers from its users
 	rememberEvery = 5 * time.Second        // so that a server that takes over knows nearly all of the evidence
 )
 

@@ -41,7 +41,7 @@ type ruled struct {
 var defaultRules = map[string]ruled{
 	".failed":              {role: estate.Trigger, tolerance: .01},
 	".refused":             {role: estate.Warning, tolerance: .05}, // one person may press a button many times
-	".seconds":             {role: estate.Trigger, tolerance: .25}, // of the time
+	".seconds":             {role: estate.Record, tolerance: .25},  // of the time; a pool that is new and judged is slower for reasons of its own
 	signal.RequestsSeconds: {role: estate.Record, tolerance: .25},  // all sorts of requests in one
 	signal.LogErrors:       {role: estate.Warning, tolerance: .5},
 	signal.PostgresWaiting: {role: estate.Warning, tolerance: .1},

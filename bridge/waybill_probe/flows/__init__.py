@@ -28,17 +28,17 @@ LIMIT = 60.0  # seconds of one flow, unless the caller says less
 _TRIES = 3  # on a serialisation failure: live traffic may touch the same rows
 
 
-def run(registry, names=(), before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext):
+def run(registry, names=(), before=None, brief=False, limit=LIMIT, around=contextlib.nullcontext):
     """Runs the flows named (all when empty), each in a cursor of its own that is rolled back.
 
-    Returns a list of Flow as in protocol.go. ``before`` is called with each flow's name. ``quick`` leaves
-    out those that say HEAVY. ``limit`` is for each flow, in seconds. ``around`` makes a context manager for
+    Returns a list of Flow as in protocol.go. ``before`` is called with each flow's name. ``brief`` leaves
+    out those that say HEAVY and those that TAKES_TURNS. ``limit`` is for each flow, in seconds. ``around`` makes a context manager for
     the thread that a flow runs in.
     """
-    return within(registry, names, None, before, quick, limit, around)[0]
+    return within(registry, names, None, before, False, limit, around, brief=brief)[0]
 
 
-def within(registry, names, budget, before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext, turn=0):
+def within(registry, names, budget, before=None, quick=False, limit=LIMIT, around=contextlib.nullcontext, turn=0, brief=False):
     """The same, but begins no flow that could end after ``budget`` seconds, save the first one.
 
     Returns the list, and the names of the flows that were not begun. ``turn`` makes it quick, with only one of
@@ -46,10 +46,12 @@ def within(registry, names, budget, before=None, quick=False, limit=LIMIT, aroun
     """
     own_flows = own.find(registry)
     end = time.monotonic() + budget if budget else None
-    light = (quick or turn) and not names
+    light = (quick or turn or brief) and not names
     todo = list(names or [*ALL, *own_flows])
     if light:
         todo = [name for name in todo if not getattr(ALL.get(name), "HEAVY", False)]
+    if light and brief:
+        todo = [name for name in todo if not getattr(ALL.get(name), "TAKES_TURNS", False)]
     if light and turn:
         turns = [name for name in todo if getattr(ALL.get(name), "TAKES_TURNS", False) and not _missing(registry, name)]
         todo = [name for name in todo if name not in turns or name == turns[turn % len(turns)]]

@@ -191,7 +191,7 @@ class Update:
         self.log.muted = True  # their outcome is the evidence, not what Odoo logs meanwhile
         try:
             # People wait meanwhile: those that take long run in the rehearsal and on the new pool.
-            ran = flows.run(registry, self.job["flows"], lambda name: result.progress("flow", name=name), quick=True)
+            ran = flows.run(registry, self.job["flows"], lambda name: result.progress("flow", name=name), brief=True)
         finally:
             self.log.muted = False
         self.outcome["flows"] = ran
