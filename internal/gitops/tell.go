@@ -185,7 +185,7 @@ func alone(content []byte) bool {
 func replaced(content []byte, now, next estate.Target, there bool) ([]byte, error) {
 	text := string(content)
 	if !there || next.Release == "" || strings.Count(text, now.Release) != 1 {
-		return nil, fmt.Errorf("Waybill cannot change the target of %s in a file with other documents; put it into targets/%s.yaml", next.Environment, next.Environment)
+		return nil, fmt.Errorf("the target of %s cannot be changed in a file with other documents; put it into targets/%s.yaml", next.Environment, next.Environment)
 	}
 	text = strings.Replace(text, now.Release, next.Release, 1)
 	for _, form := range []string{"name: %s\n", "name: %q\n"} {
