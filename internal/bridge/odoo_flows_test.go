@@ -25,6 +25,9 @@ var builtIn = []string{
 	"count", "barcode", "transfer", "receive", "ship", "return", "batch", "carrier", "invoice", "pos", "receive_steps", "ship_steps",
 }
 
+// brief are those that run in an update.
+var brief = builtIn[:6]
+
 const fullTemplate = "wbt_full"
 
 var full struct {

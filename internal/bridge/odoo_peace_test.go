@@ -115,6 +115,10 @@ func TestPruneViews(t *testing.T) {
 	assert.Equal(t, 200, menus.status)
 	assert.NotContains(t, menus.body, `"name": "Lanes"`, "a menu to a model that this release lacks")
 	for name, flow := range p.flows(t, db) {
+		if name == "batch" || name == "pos" { // their modules are not installed here
+			assert.Equal(t, FlowNotApplicable, flow.Outcome, name)
+			continue
+		}
 		assert.Equal(t, FlowPassed, flow.Outcome, "%s: %s\n%s", name, flow.Error, flow.Trace)
 	}
 	answer := p.ready(t, db)

@@ -158,15 +158,23 @@ func (r *Runtime) jobState(ctx context.Context, environment, job string) (runtim
 	return state, err
 }
 
+// killed is the exit code of what SIGKILL has ended.
+const killed = 128 + 9
+
 // WaitJob returns when the job has ended, or when ctx is done. While the engine is away it goes on
 // waiting: a job does not end because nobody can see it.
 func (r *Runtime) WaitJob(ctx context.Context, environment, name string) (runtime.JobState, error) {
 	delay := backoff{first: 100 * time.Millisecond, most: 2 * time.Second}
+	late := 10
 	for {
 		state, err := r.Job(ctx, environment, name)
 		if err == nil {
 			delay.now = 0
 			if !state.Running {
+				// The engine hears of a lack of memory apart from the end, and may write it down a moment later.
+				if late--; state.ExitCode == killed && !state.OOM && late > 0 && wait(ctx, 100*time.Millisecond) == nil {
+					continue
+				}
 				return state, nil
 			}
 			err = r.waitExit(ctx, r.name(environment, jobContainer(name)))
