@@ -31,13 +31,13 @@ demo-full: build ## The demo with rehearsals, and a release that goes back by re
 	$(WITH) packages docker base -- hack/demo.sh -full -deadline 30m
 
 .PHONY: test
-test: build ## Everything that guards a change, on real parts; sets up what it needs (35 to 50 minutes on two cores)
+test: build ## Everything that guards a change, on real parts; sets up what it needs (about 25 minutes on two cores, more the first time)
 	$(WITH) packages docker base -- hack/test.sh core
 
 ##@ Further tests
 
 .PHONY: test-unit
-test-unit: ## What needs no root, no Docker and no Odoo (about a minute)
+test-unit: ## What needs no root, no Docker and no Odoo (about three minutes)
 	go test ./...
 
 .PHONY: test-all
