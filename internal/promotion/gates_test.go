@@ -123,7 +123,7 @@ func TestGatesWaitForTheEventThatConcernsThem(t *testing.T) {
 
 func TestGatesOpenByTimeAlone(t *testing.T) {
 	g := atGates(t, soak("24h"))
-	g.serves(24*time.Hour - 900*time.Millisecond)
+	g.serves(24*time.Hour - 3*time.Second)
 	r := g.until(g.ask(g.engine()), ended)
 	require.Equal(t, []string{"plan: done", "gates: waits", "gates: done", "last: done"}, g.outcomes(r.ID))
 }

@@ -158,9 +158,9 @@ func TestRealModules(t *testing.T) {
 	require.Greater(t, sources, 7000)
 }
 
-// TestRealManifestsAreQuick: manifests and graph, as an editor waits for them. Others work on the
-// machine, so the best of several tries counts.
-func TestRealManifestsAreQuick(t *testing.T) {
+// TestRealManifestsAgain: manifests and graph, read again and again, with what it took; make
+// bench-build sets it beside Python's.
+func TestRealManifestsAgain(t *testing.T) {
 	r := realSetup(t)
 	series, err := odoo.Series("19.0", false)
 	require.NoError(t, err)
@@ -184,8 +184,6 @@ func TestRealManifestsAreQuick(t *testing.T) {
 		warm = min(warm, read())
 	}
 	t.Logf("%d manifests and their graph: cold %s, warm %s", len(files), cold, warm)
-	require.Less(t, cold, time.Second)
-	require.Less(t, warm, 300*time.Millisecond)
 }
 
 // forget has the kernel drop what it remembers of a file.
