@@ -9,12 +9,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -28,47 +26,21 @@ import (
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-var (
-	cluster *postgres.Cluster
-	state   *store.Store
-)
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-// run starts the real PostgreSQL that the store works on.
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbapi")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "api-test", Password: "pw"})
-	}
-	if err == nil {
-		defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
-		state, err = store.Open(ctx, cluster.URL("postgres"))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer state.Close()
-	return m.Run()
-}
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // bench is the API as a server has it, on a real store; nothing carries its promotions.
 type bench struct {
 	t       *testing.T
 	url     string
+	state   *store.Store
 	tokens  *identity.Tokens
 	backend Backend
 
@@ -126,7 +98,7 @@ func (b *bench) later(d time.Duration) {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Now()}
+	b := &bench{t: t, state: storetest.Shared(t, cluster(t)), now: time.Now()}
 	declared := func(context.Context) (*estate.Estate, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -138,23 +110,23 @@ func setup(t *testing.T) *bench {
 		return &e.Access, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	engine, err := promotion.New(promotion.Rooms{Store: state}, "nobody", quiet, nil)
+	engine, err := promotion.New(promotion.Rooms{Store: b.state}, "nobody", quiet, nil)
 	require.NoError(t, err)
 	bucket, err := checkpoint.Open(t.Context(), "file://"+t.TempDir(), nil, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
 	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	b.tokens = &identity.Tokens{Store: state, Access: access, Now: b.clock}
+	b.tokens = &identity.Tokens{Store: b.state, Access: access, Now: b.clock}
 	b.backend = Backend{
-		Store: state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
-		Tokens: b.tokens, Recorder: b, Approvals: &approval.Room{Store: state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
-		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), state, declared, nil, rehearsal.Limits{}),
+		Store: b.state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
+		Tokens: b.tokens, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
+		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), b.state, declared, nil, rehearsal.Limits{}),
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")
 		},
 		Doctor:  func(context.Context) []Finding { return []Finding{} },
-		Ledger:  ledger.New(state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
+		Ledger:  ledger.New(b.state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
 		Waybill: func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
 		Rescan:  func(context.Context) error { return nil },
 	}

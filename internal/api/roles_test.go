@@ -131,14 +131,14 @@ func (b *bench) made(owner, key string) things {
 	b.t.Helper()
 	x := things{user: owner, release: "sha256:" + key, promotion: "p" + key, rehearsal: "r" + key, token: "t" + key}
 	ctx := b.t.Context()
-	require.NoError(b.t, state.PutRelease(ctx, release.Release{Digest: x.release, Repository: "acme", Name: "n" + key}))
-	require.NoError(b.t, state.AddMakers(ctx, x.release, store.Makers{People: []string{owner}}))
-	require.NoError(b.t, state.In(ctx, func(tx pgx.Tx) error {
-		return state.CreatePromotion(ctx, tx, store.Promotion{ID: x.promotion, Kind: "promote", Environment: "production", Release: x.release, RequestedBy: owner,
+	require.NoError(b.t, b.state.PutRelease(ctx, release.Release{Digest: x.release, Repository: "acme", Name: "n" + key}))
+	require.NoError(b.t, b.state.AddMakers(ctx, x.release, store.Makers{People: []string{owner}}))
+	require.NoError(b.t, b.state.In(ctx, func(tx pgx.Tx) error {
+		return b.state.CreatePromotion(ctx, tx, store.Promotion{ID: x.promotion, Kind: "promote", Environment: "production", Release: x.release, RequestedBy: owner,
 			Options: json.RawMessage("{}"), Estate: json.RawMessage("{}")}, nil)
 	}))
-	require.NoError(b.t, state.PutRehearsal(ctx, store.Rehearsal{ID: x.rehearsal, Environment: "production", Tenant: "acme", Release: x.release, RequestedBy: owner}))
-	require.NoError(b.t, state.PutToken(ctx, store.Token{ID: x.token, User: owner, Hash: []byte{1}, Roles: []string{}, Environments: []string{}, CreatedAt: b.now, ExpiresAt: b.now}))
+	require.NoError(b.t, b.state.PutRehearsal(ctx, store.Rehearsal{ID: x.rehearsal, Environment: "production", Tenant: "acme", Release: x.release, RequestedBy: owner}))
+	require.NoError(b.t, b.state.PutToken(ctx, store.Token{ID: x.token, User: owner, Hash: []byte{1}, Roles: []string{}, Environments: []string{}, CreatedAt: b.now, ExpiresAt: b.now}))
 	return x
 }
 
@@ -230,10 +230,10 @@ func TestMakersAreRecorded(t *testing.T) {
 	b := setup(t)
 	b.declare(user("ci", estate.RoleAuthor))
 	b.backend.ReadRelease = nil
-	require.NoError(t, state.PutRelease(t.Context(), release.Release{Digest: "sha256:made", Name: "made"}))
-	require.NoError(t, state.AddMakers(t.Context(), "sha256:made", store.Makers{People: []string{"ci"}, Emails: []string{"Anna@Example.com", "bert@example.com"}}))
-	require.NoError(t, state.AddMakers(t.Context(), "sha256:made", store.Makers{People: []string{"mallory"}}))
-	m, err := state.MakersOf(t.Context(), "sha256:made")
+	require.NoError(t, b.state.PutRelease(t.Context(), release.Release{Digest: "sha256:made", Name: "made"}))
+	require.NoError(t, b.state.AddMakers(t.Context(), "sha256:made", store.Makers{People: []string{"ci"}, Emails: []string{"Anna@Example.com", "bert@example.com"}}))
+	require.NoError(t, b.state.AddMakers(t.Context(), "sha256:made", store.Makers{People: []string{"mallory"}}))
+	m, err := b.state.MakersOf(t.Context(), "sha256:made")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ci", "mallory"}, m.People, "who has made it once has made it, whoever makes it known again")
 	require.ElementsMatch(t, []string{"anna@example.com", "bert@example.com"}, m.Emails)

@@ -33,7 +33,7 @@ func TestTokenLife(t *testing.T) {
 	said.into(t, &listed)
 	require.Equal(t, time.Now().UTC().Format(time.DateOnly), listed[0].Used, "the day and no more")
 	var hash []byte
-	require.NoError(t, state.Pool.QueryRow(t.Context(), "select hash from tokens where id = $1", made.ID).Scan(&hash))
+	require.NoError(t, b.state.Pool.QueryRow(t.Context(), "select hash from tokens where id = $1", made.ID).Scan(&hash))
 	require.Len(t, hash, 32)
 
 	refused := func(text, why string) {

@@ -102,7 +102,7 @@ func TestRoundTrip(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	var granted bool
-	conn, err := connect(ctx, cluster.URL("postgres"), to.Database)
+	conn, err := connect(ctx, cluster(t).URL("postgres"), to.Database)
 	require.NoError(t, err)
 	require.NoError(t, conn.QueryRow(ctx, "SELECT has_table_privilege('roundtrip_reader', 'res_partner', 'SELECT')").Scan(&granted))
 	conn.Close(ctx)
@@ -232,7 +232,7 @@ func TestCaptureWhileWritten(t *testing.T) {
 	writing, stop := context.WithCancel(ctx)
 	written, done := make(chan int, 1), make(chan error, 1)
 	go func() {
-		conn, err := connect(ctx, cluster.URL("postgres"), b.db)
+		conn, err := connect(ctx, cluster(t).URL("postgres"), b.db)
 		if err != nil {
 			done <- err
 			return

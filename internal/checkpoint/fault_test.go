@@ -101,7 +101,7 @@ func TestCaptureKilled(t *testing.T) {
 		_, err = b.store.Load(ctx, Ref{"production", "acme", id})
 		require.ErrorIs(t, err, ErrNotFound)
 		// pg_dump dies with the process that started it, and so do its sessions.
-		conn, err := connect(ctx, cluster.URL("postgres"), "postgres")
+		conn, err := connect(ctx, cluster(t).URL("postgres"), "postgres")
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
 			n := -1

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
@@ -19,11 +18,12 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
-var cluster *postgres.Cluster
+var cluster = postgrestest.Shared(postgres.Options{Password: "pw-top-secret"})
 
-// TestMain runs one private PostgreSQL for all tests of the package.
+// TestMain also makes this program a process that a test kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		child()
@@ -32,32 +32,7 @@ func TestMain(m *testing.M) {
 	// For the S3 server of the tests.
 	os.Setenv("AWS_ACCESS_KEY_ID", "test")
 	os.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbcp")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "checkpoint-test", Password: "pw-top-secret",
-			// No test here cuts the power, and a database made and dropped costs a dozen fsyncs.
-			Settings: map[string]string{"shared_buffers": "32MB", "fsync": "off"}})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		_ = cluster.Stop(ctx)
-	}()
-	return m.Run()
+	os.Exit(m.Run())
 }
 
 // bundle is a tenant with data, and a store to keep its checkpoints in.
@@ -81,7 +56,7 @@ func setup(t *testing.T) *bundle {
 	name = name[:min(len(name), 50)]
 	b := &bundle{t: t, db: "cp_" + name, owner: "own_" + name, filestore: filepath.Join(t.TempDir(), "filestore", name), bucket: filepath.Join(t.TempDir(), "bucket")}
 	var err error
-	b.server, err = database.Open(ctx, cluster.URL("postgres"))
+	b.server, err = database.Open(ctx, cluster(t).URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(b.server.Close)
 	require.NoError(t, b.server.EnsureOwner(ctx, b.owner))
@@ -160,7 +135,7 @@ func noise(n int) []byte {
 func (b *bundle) exec(db, sql string) {
 	b.t.Helper()
 	ctx := context.Background() // clean-up runs it too
-	conn, err := connect(ctx, cluster.URL("postgres"), db)
+	conn, err := connect(ctx, cluster(b.t).URL("postgres"), db)
 	require.NoError(b.t, err)
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, sql)
@@ -171,7 +146,7 @@ func (b *bundle) exec(db, sql string) {
 func (b *bundle) content(db string) map[string]string {
 	b.t.Helper()
 	out := b.rows(db)
-	conn, err := connect(b.t.Context(), cluster.URL("postgres"), db)
+	conn, err := connect(b.t.Context(), cluster(b.t).URL("postgres"), db)
 	require.NoError(b.t, err)
 	defer conn.Close(context.Background())
 	b.describe(conn, out)
@@ -182,7 +157,7 @@ func (b *bundle) content(db string) map[string]string {
 func (b *bundle) rows(db string) map[string]string {
 	b.t.Helper()
 	ctx := b.t.Context()
-	conn, err := connect(ctx, cluster.URL("postgres"), db)
+	conn, err := connect(ctx, cluster(b.t).URL("postgres"), db)
 	require.NoError(b.t, err)
 	defer conn.Close(context.Background())
 	rows, _ := conn.Query(ctx, `SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -217,13 +192,13 @@ func (b *bundle) describe(conn *pgx.Conn, out map[string]string) {
 }
 
 func (b *bundle) subject(id string) Subject {
-	return Subject{ID: id, Environment: "production", Tenant: "acme", Database: b.db, AdminURL: cluster.URL("postgres"), Filestore: b.filestore,
+	return Subject{ID: id, Environment: "production", Tenant: "acme", Database: b.db, AdminURL: cluster(b.t).URL("postgres"), Filestore: b.filestore,
 		Config: Config{Release: "sha256:abc", Owner: b.owner}}
 }
 
 func (b *bundle) target(db string) Target {
 	b.t.Cleanup(func() { require.NoError(b.t, b.server.Drop(context.Background(), db)) })
-	return Target{AdminURL: cluster.URL("postgres"), Database: db, Owner: b.owner, Filestore: filepath.Join(b.t.TempDir(), "restored"), Jobs: 2}
+	return Target{AdminURL: cluster(b.t).URL("postgres"), Database: db, Owner: b.owner, Filestore: filepath.Join(b.t.TempDir(), "restored"), Jobs: 2}
 }
 
 func (b *bundle) capture(id string) *Manifest {

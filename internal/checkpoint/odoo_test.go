@@ -38,7 +38,7 @@ func TestRealOdoo(t *testing.T) {
 	require.NoError(t, os.WriteFile(conf, []byte("[options]\ndb_host = /run/waybill/pg\ndb_user = "+login+"\ndb_password = "+password+"\ndata_dir = /data\nlist_db = False\nmax_cron_threads = 0\n"), 0o644))
 	odoo := func(args ...string) (string, error) {
 		cmd := exec.Command("docker", append([]string{"run", "--rm", "--network=none", "--name=checkpoint-test-odoo", "--user=0",
-			"-v", cluster.SocketDir() + ":/run/waybill/pg", "-v", data + ":/data", image, "odoo", "-c", "/data/odoo.conf", "-d", db, "--no-http", "--stop-after-init"}, args...)...)
+			"-v", cluster(t).SocketDir() + ":/run/waybill/pg", "-v", data + ":/data", image, "odoo", "-c", "/data/odoo.conf", "-d", db, "--no-http", "--stop-after-init"}, args...)...)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -68,7 +68,7 @@ func TestRealOdoo(t *testing.T) {
 
 	want := b.rows(db)
 	require.NoError(t, os.RemoveAll(sub.Filestore))
-	to := Target{AdminURL: cluster.URL("postgres"), Database: db + "_new", Owner: b.owner, Filestore: sub.Filestore}
+	to := Target{AdminURL: cluster(t).URL("postgres"), Database: db + "_new", Owner: b.owner, Filestore: sub.Filestore}
 	t.Cleanup(func() {
 		require.NoError(t, b.server.Drop(ctx, to.Database))
 		require.NoError(t, b.server.Drop(ctx, db+"_kept"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,35 +15,10 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
-var cluster *postgres.Cluster
-
-// TestMain runs one private PostgreSQL for all tests of the package.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbdb")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "database-test", Password: "pw", Settings: map[string]string{"shared_buffers": "32MB", "max_connections": "200"}})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		_ = cluster.Stop(ctx)
-	}()
-	return m.Run()
-}
+var cluster = postgrestest.Shared(postgres.Options{})
 
 type bundle struct {
 	*Server
@@ -55,7 +29,7 @@ type bundle struct {
 // setup makes a database and an owner named after the test.
 func setup(t *testing.T) bundle {
 	t.Helper()
-	s, err := Open(t.Context(), cluster.URL("postgres"))
+	s, err := Open(t.Context(), cluster(t).URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	name := strings.ToLower(strings.NewReplacer("/", "_", "Test", "").Replace(t.Name()))
@@ -72,15 +46,15 @@ func (b bundle) login(role string) {
 	require.NoError(b.t, b.EnsureLogin(b.t.Context(), role, "pw-"+role, b.owner))
 }
 
-func urlAs(role, db string) string {
+func (b bundle) urlAs(role, db string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, "pw-"+role), Path: "/" + db,
-		RawQuery: url.Values{"host": {cluster.SocketDir()}, "port": {fmt.Sprint(cluster.Port())}, "application_name": {"waybill"}}.Encode()}
+		RawQuery: url.Values{"host": {cluster(b.t).SocketDir()}, "port": {fmt.Sprint(cluster(b.t).Port())}, "application_name": {"waybill"}}.Encode()}
 	return u.String() // the name "waybill" spares no role but a superuser
 }
 
 func (b bundle) connect(role, db string) *pgx.Conn {
 	b.t.Helper()
-	conn, err := pgx.Connect(b.t.Context(), urlAs(role, db))
+	conn, err := pgx.Connect(b.t.Context(), b.urlAs(role, db))
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
@@ -90,7 +64,7 @@ func TestLoginActsAsOwner(t *testing.T) {
 	b, ctx := setup(t), t.Context()
 	b.login("Pool-One")
 	b.login("Pool-One")
-	_, err := pgx.Connect(ctx, urlAs("Pool-One", b.db))
+	_, err := pgx.Connect(ctx, b.urlAs("Pool-One", b.db))
 	require.ErrorContains(t, err, "permission denied for database", "a new database is closed, to its owner's members as well")
 
 	_, err = b.SetAccess(ctx, b.db, []string{"Pool-One"})
@@ -173,7 +147,7 @@ func TestFenceUnderAStorm(t *testing.T) {
 	storm, calm := context.WithCancel(ctx)
 	client := func(role string) {
 		for storm.Err() == nil {
-			conn, err := pgx.Connect(storm, urlAs(role, b.db))
+			conn, err := pgx.Connect(storm, b.urlAs(role, b.db))
 			if err != nil {
 				refused.Add(1)
 				continue
@@ -291,7 +265,7 @@ func TestSwap(t *testing.T) {
 	for range 6 {
 		wg.Go(func() {
 			for storm.Err() == nil {
-				if conn, err := pgx.Connect(storm, urlAs("swap_pool", b.db)); err == nil {
+				if conn, err := pgx.Connect(storm, b.urlAs("swap_pool", b.db)); err == nil {
 					_, _ = conn.Exec(storm, "SELECT pg_sleep(10)")
 					conn.Close(context.Background())
 				}
@@ -313,7 +287,7 @@ func TestSwap(t *testing.T) {
 	conn := b.connect("swap_pool", b.db)
 	require.NoError(t, conn.QueryRow(ctx, "SELECT name FROM who").Scan(&who))
 	require.Equal(t, "new", who)
-	_, err := pgx.Connect(ctx, urlAs("swap_pool", kept))
+	_, err := pgx.Connect(ctx, b.urlAs("swap_pool", kept))
 	require.ErrorContains(t, err, "permission denied for database")
 	owner, err := b.Owner(ctx, b.db)
 	require.NoError(t, err)

@@ -1,47 +1,25 @@
 package gitops
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-var cluster *postgres.Cluster
-
-func TestMain(m *testing.M) { os.Exit(withPostgres(m)) }
-
-func withPostgres(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbgit")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "gitops-test", Password: "pw"})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
-	return m.Run()
-}
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // digest is that of a release with this name.
 func digest(name string) string { return "sha256:" + strings.Repeat(fmt.Sprintf("%02x", name[1]), 32) }
@@ -86,19 +64,12 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	name := strings.ToLower(t.Name())
-	conn, err := pgx.Connect(t.Context(), cluster.URL("postgres"))
-	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), "create database "+pgx.Identifier{name}.Sanitize())
-	require.NoError(t, err)
-	require.NoError(t, conn.Close(t.Context()))
-	s, err := store.Open(t.Context(), cluster.URL(name))
-	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	s := storetest.Open(t, cluster(t))
 	for _, r := range []string{"r1", "r2", "r3"} {
 		require.NoError(t, s.PutRelease(t.Context(), release.Release{Digest: digest(r), Repository: "acme", Name: r}))
 	}
 	o := &office{t: t, forge: newForge(t), store: s}
+	var err error
 	o.engine, err = promotion.New(promotion.Rooms{Store: s}, "test", slog.New(slog.DiscardHandler), nil)
 	require.NoError(t, err)
 	o.Follower = o.another()

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,56 +17,12 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-var cluster *postgres.Cluster
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-// run starts a real PostgreSQL with one database that has the tables; each test works on a copy.
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbledger")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "ledger-test", Password: "pw"})
-	}
-	if err == nil {
-		defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
-		err = makeTemplate(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-func makeTemplate(ctx context.Context) error {
-	if err := asAdmin(ctx, "create database template_ledger"); err != nil {
-		return err
-	}
-	s, err := store.Open(ctx, cluster.URL("template_ledger"))
-	if err == nil {
-		s.Close()
-	}
-	return err
-}
-
-func asAdmin(ctx context.Context, sql string) error {
-	db, err := pgx.Connect(ctx, cluster.URL("postgres"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close(ctx) }()
-	_, err = db.Exec(ctx, sql)
-	return err
-}
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // bench is a ledger of its own in a database of its own.
 type bench struct {
@@ -81,16 +35,10 @@ type bench struct {
 
 func setup(t testing.TB) *bench {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "_", " ", "_").Replace(t.Name()))
-	require.NoError(t, asAdmin(t.Context(), fmt.Sprintf("create database %q template template_ledger", name)))
-	s, err := store.Open(t.Context(), cluster.URL(name))
-	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	s := storetest.Open(t, cluster(t))
 	b := &bench{t: t, store: s, key: newKey(t)}
 	b.o = Options{Log: slog.New(slog.DiscardHandler), Every: 5 * time.Millisecond, Signer: func(context.Context) (crypto.Signer, error) { return b.key, nil }}
 	b.ledger = New(s.Pool, b.o)
-	// A template carries its identity along: here, each has its own.
-	b.exec("update ledger_identity set id = replace(gen_random_uuid()::text, '-', '')")
 	return b
 }
 

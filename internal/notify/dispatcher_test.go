@@ -18,14 +18,16 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
 // outbox is the store, empty.
 func outbox(t *testing.T) *store.Store {
 	t.Helper()
-	_, err := notices.Pool.Exec(t.Context(), "truncate notices, deliveries")
+	s := storetest.Shared(t, cluster(t))
+	_, err := s.Pool.Exec(t.Context(), "truncate notices, deliveries")
 	require.NoError(t, err)
-	return notices
+	return s
 }
 
 // folder is an estate with targets, and more files.
@@ -218,7 +220,7 @@ func TestKilled(t *testing.T) {
 	dir := folder(t, "  - name: hook\n    url: file:secret\n", map[string]string{"secret": server.URL})
 	announce(t, s, "a")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "NOTIFY_TEST_ROLE=dispatcher", "NOTIFY_TEST_STORE="+cluster.URL("postgres"), "NOTIFY_TEST_ESTATE="+dir)
+	cmd.Env = append(os.Environ(), "NOTIFY_TEST_ROLE=dispatcher", "NOTIFY_TEST_STORE="+s.Pool.Config().ConnString(), "NOTIFY_TEST_ESTATE="+dir)
 	cmd.Stderr = os.Stderr
 	require.NoError(t, cmd.Start())
 	select {

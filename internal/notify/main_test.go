@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,13 +25,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/postgres"
-	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
-var (
-	cluster *postgres.Cluster
-	notices *store.Store
-)
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // TestMain also makes this program a mail server and a dispatcher, in processes of their own: the one
 // can be away and come back, the other can be killed.
@@ -43,34 +39,17 @@ func TestMain(m *testing.M) {
 	case "dispatcher":
 		dispatch()
 	default:
-		os.Exit(run(m))
+		dir, err := os.MkdirTemp("", "wbnotify")
+		if err == nil {
+			err = certificate(dir)
+		}
+		if err != nil {
+			panic(err)
+		}
+		code := m.Run()
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
 	}
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbnotify")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		err = certificate(dir)
-	}
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: filepath.Join(dir, "pg"), Name: "notify-test", Password: "pw"})
-	}
-	if err == nil {
-		notices, err = store.Open(ctx, cluster.URL("postgres"))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
-	defer notices.Close()
-	return m.Run()
 }
 
 // certificate makes one for 127.0.0.1, and lets this process and its children trust it.

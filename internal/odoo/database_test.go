@@ -1,8 +1,6 @@
 package odoo
 
 import (
-	"context"
-	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -10,20 +8,14 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
 // TestFacts reads a real PostgreSQL with Odoo's tables as Odoo 19.0 makes them (the columns that
 // are read). The bridge's tests update real databases and read the result.
 func TestFacts(t *testing.T) {
 	ctx := t.Context()
-	dir, err := os.MkdirTemp("", "wbodoo") // short: sockets have a limit on the length of their path
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o755))
-	server, err := postgres.Start(ctx, postgres.Options{Dir: dir + "/pg", Name: "odoo-test", Password: "test"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop(context.Background())) })
-	db, err := pgx.Connect(ctx, server.URL("postgres"))
+	db, err := pgx.Connect(ctx, postgrestest.Shared(postgres.Options{})(t).URL("postgres"))
 	require.NoError(t, err)
 	defer db.Close(ctx)
 

@@ -99,9 +99,13 @@ func (c *Cluster) initialise(ctx context.Context) error {
 		if err := os.RemoveAll(aside); err != nil {
 			return err
 		}
-		return c.run(ctx, "initdb", "--pgdata="+aside, "--username="+c.opts.SuperUser, "--pwfile="+pwfile.Name(),
-			"--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--lc-collate=C", "--lc-ctype="+ctype,
-			"--lc-messages=C", "--lc-monetary=C", "--lc-numeric=C", "--lc-time=C")
+		args := []string{"--pgdata=" + aside, "--username=" + c.opts.SuperUser, "--pwfile=" + pwfile.Name(),
+			"--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--lc-collate=C", "--lc-ctype=" + ctype,
+			"--lc-messages=C", "--lc-monetary=C", "--lc-numeric=C", "--lc-time=C"}
+		if c.opts.Settings["fsync"] == "off" { // what follows is not flushed either
+			args = append(args, "--no-sync")
+		}
+		return c.run(ctx, "initdb", args...)
 	}
 	// Sorted by bytes as Odoo asks for, but upper and lower case of every language where the system can.
 	err = init("C.UTF-8")

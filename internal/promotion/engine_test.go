@@ -16,33 +16,17 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-var cluster *postgres.Cluster
+var cluster = postgrestest.Shared(postgres.Options{})
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-// run starts the real PostgreSQL that the store and River work on.
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbprom")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "promotion-test", Password: "pw"})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
+func TestMain(m *testing.M) {
 	pauses = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
-	return m.Run()
+	os.Exit(m.Run())
 }
 
 // bench is a store with one tenant, and a procedure of steps that write down what is done to them.
@@ -57,10 +41,7 @@ type bench struct {
 
 func setup(t *testing.T, steps ...Step) *bench {
 	t.Helper()
-	s, err := store.Open(t.Context(), cluster.URL("postgres"))
-	require.NoError(t, err)
-	t.Cleanup(s.Close)
-	b := &bench{t: t, store: s, kind: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
+	b := &bench{t: t, store: storetest.Shared(t, cluster(t)), kind: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
 	for i := range steps {
 		steps[i] = b.written(steps[i])
 	}

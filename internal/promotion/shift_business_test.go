@@ -35,10 +35,7 @@ func counting(failing int64) func(string) (bridge.Signals, bool) {
 // verdicts are what was written down of a rollout's stages.
 func (s *street) verdicts(rollout string) []Verdict {
 	s.t.Helper()
-	db, err := store.Open(s.t.Context(), cluster.URL("postgres"))
-	require.NoError(s.t, err)
-	defer db.Close()
-	rows, err := db.Verdicts(s.t.Context(), rollout)
+	rows, err := s.store.Verdicts(s.t.Context(), rollout)
 	require.NoError(s.t, err)
 	var out []Verdict
 	for _, row := range rows {

@@ -31,6 +31,7 @@ import (
 // street is a real router in front of two pools that answer as they are told to, and users.
 type street struct {
 	t       *testing.T
+	store   *store.Store // of the step that was judged last
 	control router.Control
 	url     string
 	pools   map[string]*httptest.Server
@@ -162,6 +163,7 @@ func (s *street) judged(rollout estate.Rollout) (r store.Rollout, detail string,
 		memory = w.memory
 		return detail, err
 	}})
+	s.store = b.store
 	e, _ := b.engine("a")
 	until := ended
 	if s.asking {

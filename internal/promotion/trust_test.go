@@ -13,7 +13,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/release"
-	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
 // What is not trusted does not enter: nothing is touched, nothing is tried again, and the release is
@@ -34,9 +34,7 @@ func TestUntrustedDoesNotEnter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &Work{Engine: &Engine{log: slog.New(slog.DiscardHandler)}}
-			s, err := store.Open(t.Context(), cluster.URL("postgres"))
-			require.NoError(t, err)
-			t.Cleanup(s.Close)
+			s := storetest.Shared(t, cluster(t))
 			r := release.Release{Digest: "sha256:0011223344556677", Repository: "acme", Name: "r1", Series: "19.0", BridgeProtocol: bridge.Protocol, Created: time.Now()}
 			require.NoError(t, s.PutRelease(t.Context(), r))
 			asked := false
@@ -55,7 +53,7 @@ func TestUntrustedDoesNotEnter(t *testing.T) {
 				require.Equal(t, test.asked, asked)
 				require.True(t, w.memory.NotAdmitted, "so that it is not put into quarantine")
 			}()
-			_, err = test.admit(t.Context(), w)
+			_, err := test.admit(t.Context(), w)
 			require.ErrorContains(t, err, test.says)
 			var final *Failed
 			require.Equal(t, test.answer == refusal, errors.As(err, &final))

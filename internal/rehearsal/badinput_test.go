@@ -151,17 +151,17 @@ func TestCheckpointGoesWrong(t *testing.T) {
 	require.NoError(t, err)
 	kept.TempDir = filepath.Join(dir, "tmp")
 	t.Cleanup(func() { assert.NoError(t, kept.Close()) })
-	server, err := database.Open(t.Context(), tenants.URL("postgres"))
+	server, err := database.Open(t.Context(), tenants(t).URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	require.NoError(t, server.EnsureOwner(t.Context(), ownerRole))
 	require.NoError(t, server.Create(t.Context(), "wrong", ownerRole))
-	conn, err := pgx.Connect(t.Context(), tenants.URL("wrong"))
+	conn, err := pgx.Connect(t.Context(), tenants(t).URL("wrong"))
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), odooTables)
 	require.NoError(t, err)
 	require.NoError(t, conn.Close(t.Context()))
-	taken, err := kept.Capture(t.Context(), checkpoint.Subject{Environment: "production", Tenant: "acme", Database: "wrong", AdminURL: tenants.URL("postgres")}, nil)
+	taken, err := kept.Capture(t.Context(), checkpoint.Subject{Environment: "production", Tenant: "acme", Database: "wrong", AdminURL: tenants(t).URL("postgres")}, nil)
 	require.NoError(t, err)
 
 	rehearse := func(id string) *Report {
@@ -169,7 +169,7 @@ func TestCheckpointGoesWrong(t *testing.T) {
 		r.rooms.Checkpoints = kept
 		before := removed
 		report, err := r.Run(t.Context(), Subject{ID: id, Environment: estate.Environment{Name: "production"}, Tenant: estate.Tenant{Name: "acme", Database: "wrong"},
-			Release: release.Release{Name: "r2", Series: "19.0"}, Old: release.Release{Name: "r1", Series: "19.0"}, Checkpoint: checkpoint.Ref{Environment: "production", Tenant: "acme"}, ServerURL: tenants.URL("postgres")}, nil)
+			Release: release.Release{Name: "r2", Series: "19.0"}, Old: release.Release{Name: "r1", Series: "19.0"}, Checkpoint: checkpoint.Ref{Environment: "production", Tenant: "acme"}, ServerURL: tenants(t).URL("postgres")}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, taken.Ref().String(), report.Checkpoint)
 		assert.Greater(t, removed, before, "containers are removed")
@@ -199,7 +199,7 @@ func TestCheckpointGoesWrong(t *testing.T) {
 		r := rehearser(dir, &removed)
 		r.rooms.Checkpoints = kept
 		report, err := r.Run(t.Context(), Subject{ID: "gone", Environment: estate.Environment{Name: "production"}, Tenant: estate.Tenant{Name: "acme", Database: "wrong"},
-			Checkpoint: taken.Ref(), ServerURL: tenants.URL("postgres")}, nil)
+			Checkpoint: taken.Ref(), ServerURL: tenants(t).URL("postgres")}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, Unfinished, report.Outcome)
 		assert.Contains(t, report.Failure, taken.ID)

@@ -45,7 +45,7 @@ func TestImpact(t *testing.T) {
 
 // TestLoadIsRead counts on a real server, and finds that looking changes nothing.
 func TestLoadIsRead(t *testing.T) {
-	conn, err := pgx.Connect(t.Context(), tenants.URL("postgres"))
+	conn, err := pgx.Connect(t.Context(), tenants(t).URL("postgres"))
 	require.NoError(t, err)
 	run := func(sql string) {
 		_, err := conn.Exec(t.Context(), sql)
@@ -54,7 +54,7 @@ func TestLoadIsRead(t *testing.T) {
 	run("CREATE TABLE stock_move (id int PRIMARY KEY, lane int)")
 	run("INSERT INTO stock_move SELECT i, 0 FROM generate_series(1, 20) i")
 	run("SELECT pg_stat_force_next_flush()")
-	before, err := readLoad(t.Context(), tenants.URL("postgres"), "postgres")
+	before, err := readLoad(t.Context(), tenants(t).URL("postgres"), "postgres")
 	require.NoError(t, err)
 	for range 30 {
 		run("SELECT lane FROM stock_move WHERE id = 3")
@@ -65,12 +65,12 @@ func TestLoadIsRead(t *testing.T) {
 	run("INSERT INTO stock_move SELECT i, 0 FROM generate_series(21, 22) i")
 	require.NoError(t, conn.Close(t.Context())) // its counters are in then
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		after, err := readLoad(t.Context(), tenants.URL("postgres"), "postgres")
+		after, err := readLoad(t.Context(), tenants(t).URL("postgres"), "postgres")
 		require.NoError(c, err)
 		was, is := before.tables["public.stock_move"], after.tables["public.stock_move"]
 		assert.Equal(c, uses{scans: 35, inserted: 2, written: 7}, uses{is.scans - was.scans, is.inserted - was.inserted, is.written - was.written})
 	}, 10*time.Second, 50*time.Millisecond)
-	_, err = readLoad(t.Context(), tenants.URL("postgres"), "nosuch")
+	_, err = readLoad(t.Context(), tenants(t).URL("postgres"), "nosuch")
 	assert.ErrorContains(t, err, "counters")
 	assert.NotContains(t, err.Error(), "pw")
 }

@@ -95,7 +95,7 @@ INSERT INTO ir_config_parameter VALUES ('waybill.update', 'x'), ('web.base.url',
 
 func TestScratch(t *testing.T) {
 	dir, removed := folder(t), 0
-	like, err := look(t.Context(), tenants.URL("postgres"))
+	like, err := look(t.Context(), tenants(t).URL("postgres"))
 	require.NoError(t, err)
 	r := rehearser(dir, &removed)
 	s, err := r.open(t.Context(), "first", like, limits())
@@ -104,7 +104,7 @@ func TestScratch(t *testing.T) {
 	t.Cleanup(s.close)
 
 	require.NoError(t, s.in(t.Context(), "postgres", func(conn *pgx.Conn) error {
-		for setting, want := range map[string]string{"work_mem": "7MB", "random_page_cost": "1.3", "shared_buffers": "64MB", "listen_addresses": "", "fsync": "on"} {
+		for setting, want := range map[string]string{"work_mem": "7MB", "random_page_cost": "1.3", "shared_buffers": "64MB", "listen_addresses": "", "fsync": "off"} {
 			var is string
 			require.NoError(t, conn.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&is))
 			assert.Equal(t, want, is, setting)

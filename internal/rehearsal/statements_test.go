@@ -41,7 +41,7 @@ func FuzzTablesOf(f *testing.F) {
 // often a table is used; else its own counters do.
 func TestStatementsAreCounted(t *testing.T) {
 	run := func(db string, all ...string) {
-		conn, err := pgx.Connect(t.Context(), tenants.URL(db))
+		conn, err := pgx.Connect(t.Context(), tenants(t).URL(db))
 		require.NoError(t, err)
 		for _, sql := range all {
 			_, err := conn.Exec(t.Context(), sql)
@@ -52,7 +52,7 @@ func TestStatementsAreCounted(t *testing.T) {
 	run("postgres", "CREATE DATABASE counted", "DROP EXTENSION pg_stat_statements") // the server has made it: apt-get install postgresql brings it
 	run("counted", "CREATE TABLE stock_move (id int PRIMARY KEY, lane int)", "INSERT INTO stock_move VALUES (1, 1)")
 	look := func() *load {
-		l, err := readLoad(t.Context(), tenants.URL("postgres"), "counted")
+		l, err := readLoad(t.Context(), tenants(t).URL("postgres"), "counted")
 		require.NoError(t, err)
 		return l
 	}

@@ -23,8 +23,12 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/registry"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
+
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // folder makes one that PostgreSQL's unprivileged user can pass.
 func folder(t *testing.T) string {
@@ -142,7 +146,7 @@ func TestUp(t *testing.T) {
 }
 
 func TestWhoMayAsk(t *testing.T) {
-	r := start(t, Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0"})
+	r := start(t, Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", DatabaseURL: storetest.Database(t, cluster(t))})
 	for _, token := range []string{"", "wrong", r.token() + "x", r.token()[1:]} {
 		code, content := r.ask("GET", "/api/v1/status", token, nil)
 		require.Equal(t, http.StatusUnauthorized, code)
@@ -173,9 +177,6 @@ func TestWhoMayAsk(t *testing.T) {
 // What `waybill serve` is given by URL does the same work as what `waybill up` brings along.
 func TestServe(t *testing.T) {
 	dir := folder(t)
-	cluster, err := postgres.Start(t.Context(), postgres.Options{Dir: filepath.Join(dir, "own"), Name: "own", Password: "pw"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.Background())) })
 	images, err := registry.Handler(filepath.Join(dir, "images"), func(string, string) bool { return true })
 	require.NoError(t, err)
 	elsewhere := httptest.NewServer(images)
@@ -189,7 +190,7 @@ func TestServe(t *testing.T) {
 
 	r := start(t, Config{
 		Data: filepath.Join(dir, "data"), Estate: declared(t), Listen: "127.0.0.1:0",
-		DatabaseURL: cluster.URL("postgres"), Registry: strings.TrimPrefix(elsewhere.URL, "http://"),
+		DatabaseURL: storetest.Database(t, cluster(t)), Registry: strings.TrimPrefix(elsewhere.URL, "http://"),
 		Bucket: "s3://checkpoints?region=us-east-1&use_path_style=true&endpoint=" + objects.URL,
 	})
 	require.NoDirExists(t, filepath.Join(r.data, "postgres-state"))
@@ -241,7 +242,7 @@ func TestTheEstateComesFromGit(t *testing.T) {
 	good := commit("README", "The estate.\n")
 	require.NoError(t, os.WriteFile(filepath.Join(local, "repository.yaml"), []byte("kind: Repository\nremote: "+remote+"\npoll: 0s\n"), 0o644))
 
-	r := start(t, Config{Data: data, Estate: local, Listen: "127.0.0.1:0", Version: "test"})
+	r := start(t, Config{Data: data, Estate: local, Listen: "127.0.0.1:0", Version: "test", DatabaseURL: storetest.Database(t, cluster(t))})
 	tells := func(method, path string) (told api.Estate) {
 		t.Helper()
 		code, content := r.ask(method, path, r.token(), nil)

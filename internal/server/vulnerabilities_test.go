@@ -22,11 +22,11 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
-	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/sbom/sbomtest"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 	"github.com/waybill-dev/waybill/internal/vuln"
 )
 
@@ -59,12 +59,7 @@ func (l *lines) count(what string) int {
 func watch(t *testing.T) *watched {
 	t.Helper()
 	dir := folder(t)
-	cluster, err := postgres.Start(t.Context(), postgres.Options{Dir: filepath.Join(dir, "pg"), Name: "vulnerabilities-test", Password: "pw"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.Background())) })
-	state, err := store.Open(t.Context(), cluster.URL("postgres"))
-	require.NoError(t, err)
-	t.Cleanup(state.Close)
+	state := storetest.Open(t, cluster(t))
 	secrets, err := keys.Open(filepath.Join(dir, "keys"))
 	require.NoError(t, err)
 	images := sbomtest.Registry(t, secrets.Token())

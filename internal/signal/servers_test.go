@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/judge"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
 // folder is a short-named folder that an unprivileged server can reach (t.TempDir is closed to it).
@@ -31,13 +32,7 @@ func folder(t *testing.T) string {
 
 // TestPostgres: a pool whose sessions wait for a lock is seen as such, and only that pool.
 func TestPostgres(t *testing.T) {
-	cluster, err := postgres.Start(t.Context(), postgres.Options{Dir: folder(t), Name: "signal", Password: "s3cret", Settings: map[string]string{"shared_buffers": "16MB", "fsync": "off"}})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		require.NoError(t, cluster.Stop(ctx))
-	})
+	cluster := postgrestest.Shared(postgres.Options{})(t)
 	admin, err := pgxpool.New(t.Context(), cluster.URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(admin.Close)

@@ -7,9 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -22,34 +20,15 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-var cluster *postgres.Cluster
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wbwaybill")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err == nil {
-		cluster, err = postgres.Start(ctx, postgres.Options{Dir: dir, Name: "waybill-test", Password: "pw", Log: slog.New(slog.DiscardHandler)})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Stop(context.WithoutCancel(ctx)) }()
-	return m.Run()
-}
+var cluster = postgrestest.Shared(postgres.Options{})
 
 // shop is a store with one promotion that has ended, as the engine leaves it.
 type shop struct {
@@ -65,10 +44,8 @@ const newDigest, oldDigest = "sha256:1f1e2d3c4b5a69788796a5b4c3d2e1f01f1e2d3c4b5
 
 func setup(t *testing.T) *shop {
 	t.Helper()
-	s, err := store.Open(t.Context(), cluster.URL("postgres"))
-	require.NoError(t, err)
-	t.Cleanup(s.Close)
-	_, err = s.Pool.Exec(t.Context(), "set session_replication_role = replica")
+	s := storetest.Shared(t, cluster(t))
+	_, err := s.Pool.Exec(t.Context(), "set session_replication_role = replica")
 	require.NoError(t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
