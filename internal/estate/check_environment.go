@@ -17,6 +17,7 @@ func (d *document) environment(e *Environment) {
 	d.name("name", e.Name)
 	d.docker(e.Runtime.Docker)
 	d.database(e.Database)
+	d.redis(e.Redis)
 	within(d, "workers", e.Workers, workersSpan, "0 means one threaded process")
 	for _, f := range []struct {
 		field string
@@ -161,6 +162,28 @@ func (d *document) database(db Database) {
 		d.problem("database.password", "is no reference; a secret never stands in an estate", "env:NAME or file:PATH")
 	case !d.given("database.url"):
 		d.problem("database.password", "is given without database.url", "the server that Waybill runs needs none; remove the line")
+	}
+}
+
+// redis checks how the server is named. The URL is never repeated, likewise.
+func (d *document) redis(r Redis) {
+	if d.given("redis.url") && !d.unread("redis.url") {
+		u, err := url.Parse(r.URL)
+		switch {
+		case err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) || u.Opaque != "" || u.Scheme == "unix" && u.Path == "" || u.Scheme != "unix" && u.Hostname() == "":
+			d.problem("redis.url", "is no URL of a Redis server", "redis://HOST:6379, rediss://HOST:6379 or unix:///PATH")
+		case hasPassword(u):
+			d.problem("redis.url", "holds a password; a secret never stands in an estate", "name it in redis.password as env:NAME or file:PATH")
+		}
+	}
+	if !d.given("redis.password") || d.unread("redis.password") {
+		return
+	}
+	switch {
+	case !secretRule.MatchString(r.Password):
+		d.problem("redis.password", "is no reference; a secret never stands in an estate", "env:NAME or file:PATH")
+	case !d.given("redis.url"):
+		d.problem("redis.password", "is given without redis.url", "")
 	}
 }
 

@@ -227,7 +227,7 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.AnyOf[0].Minimum, s.AnyOf[0].Maximum = importanceSpan.least, importanceSpan.most
 	case "Environment.settings":
 		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
-	case "Environment.database.password":
+	case "Environment.database.password", "Environment.redis.password":
 		s.Pattern = secretRule.String()
 	case "Environment.class", "Classification.class":
 		s.Enum = words(classes)

@@ -21,7 +21,9 @@ var (
 // measures are what is known of a call, and calls those that have one thing each.
 var (
 	measures = []string{"failed", "refused", "seconds"}
-	singles  = []string{"requests.seconds", "log.errors", "log.warnings", "log.slow", "postgres.waiting", "postgres.transaction", "postgres.connections", "cron.failing", "cron.late"}
+	singles  = append([]string{"requests.seconds", "log.errors", "log.warnings", "log.slow", "postgres.waiting", "postgres.transaction", "postgres.connections", "cron.failing", "cron.late"}, gauges...)
+	// gauges are numbers that both pools share.
+	gauges = []string{"postgres.replication_lag", "postgres.connections_used", "mail.waiting", "mail.oldest", "mail.failed", "queue.waiting", "queue.oldest", "queue.failed", "redis.memory", "redis.memory_used", "redis.evicted"}
 )
 
 const maxSignalRules = 50
@@ -54,7 +56,9 @@ func (d *document) evidence(r Rollout) {
 		}
 		if rule.Tolerance != nil {
 			most := toleranceSpan
-			if strings.HasSuffix(rule.Signal, ".failed") || strings.HasSuffix(rule.Signal, ".refused") {
+			if slices.Contains(gauges, rule.Signal) {
+				most.most = 1 << 40 // redis.memory is in bytes
+			} else if strings.HasSuffix(rule.Signal, ".failed") || strings.HasSuffix(rule.Signal, ".refused") {
 				most = errorSpan
 			}
 			within(d, field+".tolerance", *rule.Tolerance, most, "0.02 or 2%; for .seconds 0.25 is a quarter longer, for cron.late it is seconds")
@@ -62,6 +66,9 @@ func (d *document) evidence(r Rollout) {
 		within(d, field+".importance", rule.Importance, importanceSpan, "1 is as important as the others")
 		if rule.Required && (rule.Role == Record || rule.Role == Off || rule.Role == Warning) {
 			d.problem(field+".required", "only a trigger can be required; this one is "+string(rule.Role), "remove the line, or make it role: trigger")
+		}
+		if slices.Contains(gauges, rule.Signal) && rule.Required {
+			d.problem(field+".required", "both pools share "+rule.Signal+", which no step could wait for", "remove the line; role: trigger or warning says what it may do")
 		}
 		if !strings.HasPrefix(rule.Signal, "cron.") {
 			continue

@@ -11,7 +11,7 @@ func suggest(word string, known []string) string {
 	if best, ok := nearest(word, known); ok {
 		return `did you mean "` + best + `"?`
 	}
-	if len(known) > 0 && len(known) <= 16 {
+	if len(known) > 0 && len(known) <= 24 {
 		return "known: " + strings.Join(known, ", ")
 	}
 	return ""

@@ -42,6 +42,7 @@ type Environment struct {
 	Name       string            `yaml:"name" json:"name"`
 	Runtime    Runtime           `yaml:"runtime" json:"runtime"`
 	Database   Database          `yaml:"database" json:"database"`
+	Redis      Redis             `yaml:"redis" json:"redis,omitzero"`            // that Odoo's sessions or queues use, where they do; it is watched while traffic moves
 	Workers    int               `yaml:"workers" json:"workers"`                 // HTTP worker processes of a pool; 0: one threaded process; default 2
 	Settings   map[string]string `yaml:"settings" json:"settings,omitempty"`     // further odoo.conf options
 	HoldBudget time.Duration     `yaml:"hold_budget" json:"hold_budget"`         // longest time a request may wait; default 20s
@@ -72,6 +73,12 @@ type Database struct {
 	// "env:NAME" or "file:PATH" in Password, never in the URL.
 	URL      string `yaml:"url" json:"url,omitempty"`
 	Password string `yaml:"password" json:"password,omitempty"`
+}
+
+// Redis is a Redis server of an environment.
+type Redis struct {
+	URL      string `yaml:"url" json:"url,omitempty"`           // of the server: redis://HOST:PORT, rediss:// with TLS, or unix:///PATH; without a password
+	Password string `yaml:"password" json:"password,omitempty"` // by reference: env:NAME or file:PATH
 }
 
 // Rollout says how traffic moves.

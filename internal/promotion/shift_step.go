@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/judge"
 	"github.com/waybill-dev/waybill/internal/signal"
@@ -19,6 +21,7 @@ type stepWatch struct {
 	signals   *watch
 	askers    [2]*asker
 	database  *server
+	redis     *redis.Client // nil where the environment names none
 	collector *signal.Collector
 	before    bothPools // when the signals were read last
 	flows     *flowRounds
@@ -47,6 +50,9 @@ func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 			}
 		}
 		s.database.close(ctx)
+		if s.redis != nil {
+			_ = s.redis.Close()
+		}
 	}()
 	for {
 		if err := s.look(ctx); err != nil {
@@ -70,6 +76,10 @@ func (s *stepWatch) sources() {
 		s.database.url = s.place.AdminURL("postgres")
 		environment := s.Work.rollout.Environment
 		sources = append(sources, signal.FromPostgres(s.database, s.state.Database, poolRole(environment, s.memory.OldPool), poolRole(environment, s.memory.NewPool)))
+	}
+	if options := s.place.Redis; options != nil {
+		s.redis = redis.NewClient(options)
+		sources = append(sources, signal.FromRedis(s.redis))
 	}
 	s.collector = signal.NewCollector(func() time.Time { return time.Now().UTC() }, sources...)
 }

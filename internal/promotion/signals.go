@@ -47,6 +47,19 @@ var defaultRules = map[string]ruled{
 	signal.PostgresWaiting: {role: estate.Warning, tolerance: .1},
 	"cron.failing":         {role: estate.Trigger},
 	"cron.late":            {role: estate.Trigger, tolerance: 300},
+
+	// Gauges: how far they may rise while traffic moves.
+	"postgres.replication_lag":  {role: estate.Warning, tolerance: 60},
+	"postgres.connections_used": {role: estate.Warning, tolerance: .3},
+	"mail.waiting":              {role: estate.Record, tolerance: 100},
+	"mail.oldest":               {role: estate.Record, tolerance: 600},
+	"mail.failed":               {role: estate.Record, tolerance: 10},
+	"queue.waiting":             {role: estate.Record, tolerance: 100},
+	"queue.oldest":              {role: estate.Record, tolerance: 600},
+	"queue.failed":              {role: estate.Warning, tolerance: 10},
+	"redis.memory":              {role: estate.Record, tolerance: 1 << 30},
+	"redis.memory_used":         {role: estate.Warning, tolerance: .2},
+	"redis.evicted":             {role: estate.Warning}, // a session that is evicted is a person who is logged out
 }
 
 // rule is how a signal is judged under an estate.
@@ -88,6 +101,8 @@ type keptWatch struct {
 	Done    map[string]total  `json:"done,omitempty"`   // business calls on the new pool
 	Events  int64             `json:"events"`           // of them, at this weight
 	Absent  string            `json:"absent,omitempty"` // why there are none to be judged
+
+	Gauges map[string]*gauge `json:"gauges,omitempty"` // what both pools share
 
 	Usual map[string]judge.Counts `json:"usual,omitempty"` // what the old release's calls did, for the bake
 }
@@ -193,6 +208,7 @@ func (s *watch) look(at time.Time, seen signal.Reading, errs [2]error) error {
 		}
 	}
 	s.news, s.unused = seen.News(), seen.Problems
+	s.measure(at, seen.Gauges)
 	for _, o := range seen.Observations {
 		s.take(o)
 	}
@@ -324,6 +340,7 @@ func (s *watch) findings(now time.Time) (f findings) {
 			f.open = append(f.open, given.Signal+" is required, and "+s.silence())
 		}
 	}
+	s.risen(now, &f)
 	if s.judge == nil {
 		return f
 	}

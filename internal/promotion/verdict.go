@@ -26,6 +26,7 @@ type Verdict struct {
 	Calls    int64           `json:"calls"`           // of the business on the new release, at this weight
 	Flows    int64           `json:"synthetic_flows"` // that passed on the new release at this weight; they count for nothing unless the estate says so
 	Signals  []SignalVerdict `json:"signals"`         // those that were seen
+	Gauges   []GaugeVerdict  `json:"gauges"`          // what both releases share, such as a queue or a server
 }
 
 // SignalVerdict is what one business signal says, over the whole shift.
@@ -69,6 +70,7 @@ func (s *stepWatch) verdict(at time.Time, flows flowState, outcome judge.Outcome
 		}
 		v.Signals = append(v.Signals, sv)
 	}
+	v.Gauges = s.signals.gauges()
 	return v
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
@@ -50,6 +51,7 @@ type Place struct {
 	Runtime   runtime.Runtime
 	Databases *database.Server
 	AdminURL  func(database string) string // for Waybill itself; holds a password
+	Redis     *redis.Options               // nil where the environment names none
 	Host      string                       // of PostgreSQL as a container reaches it: a socket folder or a host name
 	Port      int
 }

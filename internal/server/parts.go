@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/bridge"
@@ -242,6 +243,10 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 			return u.String()
 		}
 	}
+	var err error
+	if place.Redis, err = s.redis(env); err != nil {
+		return place, err
+	}
 	admin := place.AdminURL("postgres")
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,6 +259,23 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 	}
 	place.Databases = s.databases[admin]
 	return place, nil
+}
+
+// redis says how an environment's Redis server is reached; nil where there is none.
+func (s *server) redis(env estate.Environment) (*redis.Options, error) {
+	if env.Redis.URL == "" {
+		return nil, nil
+	}
+	options, err := redis.ParseURL(env.Redis.URL)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: redis.url does not parse: %w", env.Name, err)
+	}
+	if env.Redis.Password != "" {
+		if options.Password, err = estate.Secret(s.config.Estate, env.Redis.Password); err != nil {
+			return nil, fmt.Errorf("environment %s: redis.password: %w", env.Name, err)
+		}
+	}
+	return options, nil
 }
 
 // doctor looks at what Waybill stands on.
