@@ -156,6 +156,16 @@ type Signal struct {
 	Name    string `json:"name"`
 	Outcome string `json:"outcome"`
 	Says    string `json:"says"`
+	Chart   *Chart `json:"chart,omitempty" doc:"Its course in both releases; of signals that decided"`
+}
+
+// Chart is the course of a signal: a mean for each slice of time, null where nothing was seen.
+type Chart struct {
+	Since time.Time  `json:"since"`
+	Slice float64    `json:"slice" doc:"Seconds"`
+	Unit  string     `json:"unit" enum:"share,seconds"`
+	New   []*float64 `json:"new" doc:"The release of this promotion"`
+	Old   []*float64 `json:"old" doc:"The one that served before"`
 }
 
 // Step is one try at one step.

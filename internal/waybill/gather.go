@@ -291,7 +291,11 @@ func judged(verdicts []store.Verdict, rollout string) ([]Traffic, error) {
 		step, _, _ := strings.Cut(v.Stage, " ")
 		t := Traffic{Step: step, Weight: fmt.Sprintf("%d %%", evidence.Weight), Outcome: v.Outcome, Evidence: v.Says}
 		for _, signal := range evidence.Signals {
-			t.Signals = append(t.Signals, Signal{Name: signal.Signal, Outcome: string(signal.Outcome), Says: signal.Says})
+			s := Signal{Name: signal.Signal, Outcome: string(signal.Outcome), Says: signal.Says}
+			if c := signal.Chart; c != nil {
+				s.Chart = &Chart{Since: c.Since, Slice: c.Slice, Unit: c.Unit, New: c.Canary, Old: c.Stable}
+			}
+			t.Signals = append(t.Signals, s)
 		}
 		list = append(list, t)
 	}

@@ -27,6 +27,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":   count,
 	"says":    says,
 	"schema":  schemaWord,
+	"draw":    draw,
 	"yes":     func(b *bool) bool { return b != nil && *b },
 	"bad": func(outcome string) bool {
 		return outcome == "failed" || outcome == "interrupted" || outcome == "retried"

@@ -83,6 +83,13 @@ func WriteText(w io.Writer, d Document) {
 		}
 		for _, s := range r.Traffic {
 			line("", "%s", strings.Join(strings.Fields(s.Step+" "+s.Weight+" "+s.Outcome), " ")+": "+s.Evidence)
+			for _, signal := range s.Signals {
+				if signal.Chart != nil {
+					for _, row := range sparks(signal.Name, *signal.Chart) {
+						line("", "  %s", row)
+					}
+				}
+			}
 		}
 	}
 	line("reverse", "%s", d.Reverse.Says)

@@ -51,7 +51,7 @@ func TestWaybill(t *testing.T) {
 
 	s.exec(`insert into verdicts (rollout_id, stage, outcome, says, evidence) values ('p1-r', 'shift 5', 'PASS', '412 requests, none failed', '{"weight":5,"signals":[{"signal":"order_confirm","outcome":"PASS","says":"31 calls, none failed"}]}')`)
 	d, bundle := s.cut("p1")
-	require.Equal(t, []Traffic{{Step: "shift", Weight: "5 %", Outcome: "PASS", Evidence: "412 requests, none failed", Signals: []Signal{{"order_confirm", "PASS", "31 calls, none failed"}}}}, d.Rollouts[0].Traffic)
+	require.Equal(t, []Traffic{{Step: "shift", Weight: "5 %", Outcome: "PASS", Evidence: "412 requests, none failed", Signals: []Signal{{Name: "order_confirm", Outcome: "PASS", Says: "31 calls, none failed"}}}}, d.Rollouts[0].Traffic)
 
 	opened, err := Open(append(bundle, '\n'), s.keys(), time.Now())
 	require.NoError(t, err)
