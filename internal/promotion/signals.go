@@ -366,6 +366,11 @@ func (s *watch) findings(now time.Time) (f findings) {
 			f.open = append(f.open, line)
 		case r.role == estate.Trigger && e.Stale:
 			f.open = append(f.open, e.Signal+" has stopped: "+e.Problem+s.about(e.Signal))
+		case r.role == estate.Trigger && thin(e, r.tolerance):
+			f.open = append(f.open, fmt.Sprintf("%s: %d of %d on the new release, and too few on the old one to compare them with (%d of %d)",
+				e.Signal, e.Canary.Failed, e.Canary.Requests, e.Stable.Failed, e.Stable.Requests))
+		case r.role == estate.Trigger && e.Outcome == judge.Inconclusive && e.EValue >= leans:
+			f.holds = append(f.holds, line+", by what is known so far")
 		case r.role == estate.Warning && e.Stands:
 			if e.Signal == signal.LogErrors && len(s.news) > 0 {
 				line += fmt.Sprintf("; new is: %s %s %s at %s", s.news[0].Logger, s.news[0].Text, s.news[0].Exception, s.news[0].Where)
@@ -376,6 +381,28 @@ func (s *watch) findings(now time.Time) (f findings) {
 		}
 	}
 	return f
+}
+
+// leans is evidence that does not take a release back yet, and with which no step goes on: in a good release
+// it is that strong at one look in five at most, by Markov's inequality, and seldom for long.
+const leans = 5
+
+// A new release that fails fewFailures and more is not passed while the old one has made fewer than fewUnits of the
+// same calls: more requests alone would never tell.
+const (
+	fewFailures = 5
+	fewUnits    = 20
+)
+
+func thin(e judge.Evidence, tolerance float64) bool {
+	if e.Outcome != judge.Inconclusive || e.Canary.Failed < fewFailures || e.Stable.Requests >= fewUnits {
+		return false
+	}
+	old := 0.0
+	if e.Stable.Requests > 0 {
+		old = float64(e.Stable.Failed) / float64(e.Stable.Requests)
+	}
+	return float64(e.Canary.Failed)/float64(e.Canary.Requests) > old+tolerance
 }
 
 // about is what could not be used of a signal.

@@ -162,6 +162,41 @@ func TestSignalsFindABusinessCallThatFails(t *testing.T) {
 	}
 }
 
+// A new release that only fails is not passed because the old one is silent; and what leans to a failure is waited for.
+func TestSignalsThatAreNotEnough(t *testing.T) {
+	b := newBusiness(t, estate.Rollout{}, "carrier_label")
+	old := 2
+	b.happens = func(p judge.Pool, c *bridge.Call, _ *float64) *int64 {
+		switch {
+		case p == judge.Canary && b.dice.Float64() < .5:
+			return &c.Failed
+		case p == judge.Stable && old == 0:
+			c.Total-- // nobody works there
+		case p == judge.Stable:
+			old--
+		}
+		return nil
+	}
+	f, _ := b.run(10, nil)
+	require.Empty(t, f.fails)
+	require.Len(t, f.open, 1)
+	require.Regexp(t, `carrier_label.failed: \d+ of \d+ on the new release, and too few on the old one to compare them with`, f.open[0])
+
+	b = newBusiness(t, estate.Rollout{}, "carrier_label")
+	b.happens = func(p judge.Pool, c *bridge.Call, _ *float64) *int64 {
+		if p == judge.Canary && b.dice.Float64() < .2 {
+			return &c.Failed
+		}
+		return nil
+	}
+	f, at := b.run(600, holds)
+	require.Len(t, f.holds, 1)
+	require.Contains(t, f.holds[0], "by what is known so far")
+	_, later := b.run(600, fails)
+	require.Positive(t, at+later)
+	require.Less(t, later, 600, "it fails soon after")
+}
+
 func TestSignalsFindACallThatTakesLonger(t *testing.T) {
 	trigger := estate.Rollout{Signals: []estate.SignalRule{{Signal: "*.seconds", Role: estate.Trigger, Importance: 1}}}
 	b := newBusiness(t, trigger, "order_confirm")
