@@ -1,7 +1,7 @@
 // Package acme is a warehouse company that Waybill is shown and tested with: Odoo addons in
 // successive releases, and an estate for them. Two of the releases are good, one fails in
-// production only, one commits and is broken there, and one is a breaking change. A further one, for the
-// full story, has a script that commits midway, and is broken in production too.
+// production only, one commits and is broken there, and one is a breaking change. Two further ones, for the
+// full story: one makes each delivery slower, one has a script that commits midway and is broken in production too.
 package acme
 
 import (
@@ -35,7 +35,7 @@ var estate embed.FS
 var Releases = []string{"r1", "r2", "r3", "r4", "r5"}
 
 // Further are releases after those, which only the full story tells of.
-var Further = []string{"r6"}
+var Further = []string{"r6", "r7"}
 
 const deletions = ".delete"
 
@@ -46,7 +46,8 @@ var story = map[string]string{
 	"r3": "acme_dock: capacity of a dock; acme_label: the dock on the label",
 	"r4": "acme_label: print labels on the spooler; mind references without a dock",
 	"r5": "acme_dock: loading class, half pallets; acme_label: a broken printer stops no lorry",
-	"r6": "acme_label: labels for the carrier's new scanners, and none without one",
+	"r6": "acme_label: the routes of the lorries are confirmed",
+	"r7": "acme_label: labels for the carrier's new scanners, and none without one",
 }
 
 // WriteSource makes a Git repository in dir, which must not exist or be empty, with one commit
@@ -185,6 +186,20 @@ func RequireRehearsal(dir, environment string) error {
 		return fmt.Errorf("estate file %s has no hold_budget to put the rehearsal beside", file)
 	}
 	return os.WriteFile(file, bytes.Replace(content, []byte(budget), []byte("\nrehearsal: required"+budget), 1), 0o644)
+}
+
+// JudgeValidation has an environment of an estate take releases back under which deliveries take longer to validate.
+func JudgeValidation(dir, environment string) error {
+	const steps, judged = "  steps: [10, 50]\n", "  steps: [25]\n  signals:\n    - {signal: picking_validate.seconds, role: trigger, tolerance: 15%, importance: 20, required: true}\n"
+	file := filepath.Join(dir, environment+".yaml")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if bytes.Count(content, []byte(steps)) != 1 {
+		return fmt.Errorf("estate file %s has no steps to put the signal beside", file)
+	}
+	return os.WriteFile(file, bytes.Replace(content, []byte(steps), []byte(judged), 1), 0o644)
 }
 
 // remove takes away the listed files; one that is not there is a mistake in the list.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/waybill-dev/waybill/examples/acme"
+	"github.com/waybill-dev/waybill/examples/acme/client"
 )
 
 // rehearsed is what `waybill rehearsal list -o json` says of one.
@@ -86,26 +88,73 @@ func (s *story) refused(ctx context.Context) error {
 	return s.because("rehearsal", "acme_label", "?")
 }
 
-// sixth: r6 has a script that commits midway. It cannot be one transaction, so it comes in a frozen window; it is
+// busy is how many more people work, and how often, while r6 comes: in the busy hour.
+const busy, busyPace = 20, 20 * time.Second
+
+// sixth: r6 is swapped in without a hold, every probe and every flow is green, and each delivery takes longer to validate.
+// Real traffic shows it at a small weight.
+func (s *story) sixth(ctx context.Context) (err error) {
+	if err := s.prepare(ctx, "r6", "swap"); err != nil {
+		return err
+	}
+	s.say("The operators declare that a release under which deliveries take longer to validate goes back.")
+	if err := acme.JudgeValidation(s.estate(), "production"); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, "production: no slower at the docks"); err != nil {
+		return err
+	}
+	s.say("It is the busy hour: %d more people come to work.", busy)
+	rush := &client.Crew{Site: s.production, Login: s.crew.Login, Password: s.crew.Password, People: busy, Pace: busyPace,
+		Goods: s.crew.Goods, Ledger: s.ledger, Tally: s.crew.Tally, Prefix: "RUSH"}
+	if err := rush.Start(ctx); err != nil {
+		return err
+	}
+	err = s.promote(ctx, "r6", "production", rolledBack)
+	err = errors.Join(err, rush.Stop())
+	begun, shipped := rush.Orders()
+	s.rushed[0], s.rushed[1] = begun, shipped
+	if err != nil {
+		return err
+	}
+	rollout := s.last().promotion.one()
+	shift, ok := rollout.step("shift", false)
+	if !ok || shift.Outcome != "failed" {
+		return fmt.Errorf("r6 should have failed while traffic moved; that step is %q: %s", shift.Outcome, shift.Detail)
+	}
+	if err := s.because("at 25 % of the traffic", "picking_validate.seconds"); err != nil {
+		return err
+	}
+	s.say("Its waybill says so in a sentence and in a chart:")
+	if err := s.mustRun(ctx, "promotion", "waybill", s.last().promotion.ID); err != nil {
+		return err
+	}
+	if err := s.mustRun(ctx, "promotion", "waybill", s.last().promotion.ID, "-o", "html", "--out", filepath.Join(s.work, "waybill-r6.html")); err != nil {
+		return err
+	}
+	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r5"))
+}
+
+// seventh: r7 has a script that commits midway. It cannot be one transaction, so it comes in a frozen window; it is
 // broken in production, and the database goes back to the moment of the freeze, with every order that was acknowledged.
-func (s *story) sixth(ctx context.Context) error {
-	if err := s.build(ctx, "r6"); err != nil {
+func (s *story) seventh(ctx context.Context) error {
+	if err := s.build(ctx, "r7"); err != nil {
 		return err
 	}
 	if err := s.requireRehearsal(ctx, "test"); err != nil {
 		return err
 	}
-	if err := s.rehearse(ctx, "r6", "test", "breaking"); err != nil {
+	if err := s.rehearse(ctx, "r7", "test", "breaking"); err != nil {
 		return err
 	}
-	if err := s.promote(ctx, "r6", "test", promoted); err != nil {
+	if err := s.promote(ctx, "r7", "test", promoted); err != nil {
 		return err
 	}
-	if err := s.rehearse(ctx, "r6", "production", "breaking"); err != nil {
+	if err := s.rehearse(ctx, "r7", "production", "breaking"); err != nil {
 		return err
 	}
 	if r := s.rehearsed.Report; r.Pause != "freeze" || r.OwnCommit == "" {
-		return fmt.Errorf("r6's script commits, so it needs a frozen window; the rehearsal says %q (%s)", r.Pause, r.OwnCommit)
+		return fmt.Errorf("r7's script commits, so it needs a frozen window; the rehearsal says %q (%s)", r.Pause, r.OwnCommit)
 	}
 	if s.watcher != nil { // a browser that shows the page is no fault, but it is no form either
 		if err := s.watcher.faults(s.begun); err != nil {
@@ -122,15 +171,15 @@ func (s *story) sixth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.promote(ctx, "r6", "production", rolledBack); err != nil {
+	if err := s.promote(ctx, "r7", "production", rolledBack); err != nil {
 		return err
 	}
 	rollout := s.last().promotion.one()
 	if update, ok := rollout.step("update", false); !ok || update.Outcome != "done" {
-		return fmt.Errorf("r6's update should have committed; it is %q: %s", update.Outcome, update.Detail)
+		return fmt.Errorf("r7's update should have committed; it is %q: %s", update.Outcome, update.Detail)
 	}
 	if back, ok := rollout.step("update", true); !ok || back.Outcome != "done" {
-		return fmt.Errorf("r6's update should have been taken back by a restore; that step is %q: %s", back.Outcome, back.Detail)
+		return fmt.Errorf("r7's update should have been taken back by a restore; that step is %q: %s", back.Outcome, back.Detail)
 	}
 	if turned := s.last().requests.TurnedAway; turned == 0 {
 		return errors.New("nobody met the page while production was frozen, so the story proves nothing")
@@ -143,7 +192,7 @@ func (s *story) sixth(ctx context.Context) error {
 		return err
 	}
 	if changed := difference(before, after); len(changed) > 0 {
-		return fmt.Errorf("r6 was taken back and left changes in %v", changed)
+		return fmt.Errorf("r7 was taken back and left changes in %v", changed)
 	}
 	s.say("Production is back at the moment of the freeze: schema and tables by digest, and all %d acknowledged orders.", s.last().audit.Checked)
 	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r5"))

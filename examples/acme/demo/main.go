@@ -32,7 +32,7 @@ type options struct {
 	people   int           // of the crew
 	pace     time.Duration // from one order of a person to the next
 	browser  bool
-	full     bool          // with rehearsals, and r6
+	full     bool          // with rehearsals, r6 and r7
 	deadline time.Duration // of the whole story
 }
 
@@ -49,7 +49,7 @@ func main() {
 	flag.IntVar(&o.people, "people", 20, "how many people work in the warehouse")
 	flag.DurationVar(&o.pace, "pace", 20*time.Second, "from one order of a person to the next")
 	flag.BoolVar(&o.browser, "browser", true, "keep a Chromium open on production")
-	flag.BoolVar(&o.full, "full", false, "demand rehearsals in production, and tell of r6 too")
+	flag.BoolVar(&o.full, "full", false, "demand rehearsals in production, and tell of r6 and r7 too")
 	flag.DurationVar(&o.deadline, "deadline", 20*time.Minute, "give up after this long")
 	flag.Parse()
 	if o.data == "" || o.work == "" {
@@ -112,7 +112,7 @@ func tell(ctx context.Context, o options) (err error) {
 	}()
 	acts := []func(context.Context) error{s.open, s.first, s.second, s.third, s.fourth, s.fifth}
 	if o.full {
-		acts = append(acts, s.sixth)
+		acts = append(acts, s.sixth, s.seventh)
 	}
 	for _, act := range append(acts, s.reckon) {
 		if err := act(ctx); err != nil {

@@ -37,6 +37,7 @@ type story struct {
 	watcher          *watcher
 	rows             []row
 	rehearsed        rehearsed    // the last one
+	rushed           [2]int64     // orders begun and shipped by those who came for the busy hour
 	since            *client.Mark // when the rehearsal in production began that the next promotion there follows
 }
 
