@@ -27,7 +27,7 @@ demo: build ## The main job on a real Odoo: five releases, production working al
 	$(WITH) packages docker base -- hack/demo.sh
 
 .PHONY: demo-full
-demo-full: build ## The demo with rehearsals, and a release that goes back by restore
+demo-full: build ## The demo with rehearsals, a release that real traffic finds too slow, and one that goes back by restore
 	$(WITH) packages docker base -- hack/demo.sh -full -deadline 30m
 
 .PHONY: test
@@ -41,7 +41,7 @@ test-unit: ## What needs no root, no Docker and no Odoo (about three minutes)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, the whole kill matrix and all rehearsals
+test-all: build ## test, cosign, the whole kill matrix, all rehearsals and all faults
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
@@ -55,6 +55,10 @@ test-cosign: ## cosign accepts what waybill build attaches (builds cosign the fi
 .PHONY: test-rehearsal
 test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
 	$(WITH) packages docker base -- hack/test.sh rehearsal
+
+.PHONY: test-faults
+test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay
+	$(WITH) packages docker base -- hack/test.sh faults
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for half a minute

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
-#   hack/test.sh core    unit and integration tests, and the core of the kill matrix and of the rehearsals
-#   hack/test.sh all     the same with the whole kill matrix, and cosign
+#   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
+#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
+#   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -27,7 +28,7 @@ section() {
 }
 
 # -count=1: real parts change without Go noticing.
-odoo() { go test -tags odoo,docker -count=1 -p "${WAYBILL_TEST_PACKAGES:-1}" -timeout 60m "$@"; }
+odoo() { go test -tags odoo,docker -count=1 -p "${WAYBILL_TEST_PACKAGES:-1}" -timeout 120m "$@"; }
 
 # The base image in the engine, for tests that start containers of it, and the manifests of its modules.
 prepare() {
@@ -68,6 +69,8 @@ kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
 
+faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
+
 case ${1:-} in
 core)
 	section "unit tests" unit
@@ -75,6 +78,7 @@ core)
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
 	section "rehearsals, core" rehearsals core
+	section "faults, core" faults core
 	;;
 all)
 	section "unit tests" unit
@@ -83,6 +87,7 @@ all)
 	section "cosign verifies attestations" cosign
 	section "kill matrix" kill_matrix all
 	section "rehearsals" rehearsals all
+	section "faults" faults all
 	;;
 cosign)
 	section "cosign verifies attestations" cosign
@@ -93,6 +98,9 @@ kill)
 	;;
 rehearsal)
 	section "rehearsals" rehearsals "${WAYBILL_REHEARSAL:-all}"
+	;;
+faults)
+	section "faults" faults "${WAYBILL_FAULTS:-all}"
 	;;
 bench)
 	prepare
@@ -110,7 +118,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac
