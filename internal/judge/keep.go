@@ -237,6 +237,7 @@ type keptLatency struct {
 	Scores []keptScore    `json:"scores,omitempty"`
 	Best   float64        `json:"best"`
 	Now    float64        `json:"now"`
+	Carry  float64        `json:"carry,omitempty"`
 }
 
 type keptScore struct {
@@ -246,7 +247,7 @@ type keptScore struct {
 }
 
 func (t *latencyTest) keep() any {
-	k := keptLatency{keepCounters(t.pools), t.open, t.units, t.since, t.all, t.total, nil, finite(t.best), finite(t.now)}
+	k := keptLatency{keepCounters(t.pools), t.open, t.units, t.since, t.all, t.total, nil, finite(t.best), finite(t.now), t.carry}
 	for _, s := range t.scores {
 		k.Scores = append(k.Scores, keptScore{s.weight, s.of, allFinite(s.logs[:])})
 	}
@@ -280,6 +281,7 @@ func (t *latencyTest) takeUp(data []byte) (err error) {
 		copy(next.logs[:], s.Logs)
 		t.scores = append(t.scores, next)
 	}
+	t.carry = min(max(k.Carry, 0), .999)
 	t.open, t.units, t.since, t.all, t.total, t.best, t.now = k.Open, k.Units, k.Since, k.All, k.Total, k.Best, k.Now
 	return nil
 }

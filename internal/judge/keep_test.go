@@ -3,6 +3,7 @@ package judge
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -95,10 +96,49 @@ func TestRatio(t *testing.T) {
 	}
 	v, at := play(1.4, 4000)
 	require.Equal(t, Fail, v.Outcome)
-	require.Less(t, at, 400)
+	require.Less(t, at, 800)
 	require.True(t, v.Signals[0].Stands)
 	require.Contains(t, v.Evidence, "times as long on the new release")
 	t.Log(at, v.Evidence)
+}
+
+// A release that is exactly as slow as tolerated goes back no oftener than α says, however long one looks.
+func TestRatioAtItsEdge(t *testing.T) {
+	bounds := make([]float64, 34) // eight a decade, as the bridge has them
+	for i := range bounds {
+		bounds[i] = .004 * math.Pow(10, float64(i)/8)
+	}
+	for _, ratio := range []float64{1.15, 1.25, 1.6} {
+		failed, plays := 0, 300
+		for play := range plays {
+			s := Signal{Name: "confirm", Kind: Latency, Role: Trigger, Ratio: ratio, Tolerance: .5, Bounds: bounds}
+			j, err := New(Config{Alpha: .05, Signals: []Signal{s}})
+			require.NoError(t, err)
+			random := rand.New(rand.NewPCG(uint64(play), 7))
+			var buckets [2][]int64
+			for p := range buckets {
+				buckets[p] = make([]int64, len(bounds)+1)
+				require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: Pool(p), At: seconds(0), Buckets: buckets[p]}))
+			}
+			for i := range 1500 {
+				p, took := Pool(i%2), .2*math.Exp(.4*random.NormFloat64())
+				if p == Canary {
+					took *= ratio
+				}
+				b := 0
+				for b < len(bounds) && took > bounds[b] {
+					b++
+				}
+				buckets[p][b]++
+				require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: p, At: seconds(float64(i)), Buckets: buckets[p]}))
+			}
+			if _, bad := j.Failed(); bad {
+				failed++
+			}
+		}
+		t.Logf("%g times as long, and tolerated: %d of %d fail", ratio, failed, plays)
+		require.LessOrEqual(t, failed, plays*5/100, "%g", ratio)
+	}
 }
 
 // A warning that stood ends when what comes then speaks against it; a trigger stays failed.

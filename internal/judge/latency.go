@@ -19,6 +19,9 @@ import (
 // number of the bucket (close to the logarithm of the duration), and "among the slowest tenth, slowest
 // thirtieth". Averages of e-values are e-values, however they depend on each other (Vovk, Wang, arXiv 1912.06116).
 //
+// With a Ratio, the stable pool's durations are made so many times as long before they are dealt: then "alike" is
+// "exactly so many times as long", and a new release that is slower by less is no evidence, however much of it there is.
+//
 // What is ruled out is told by the bands sup|F̂ − F| of each pool at α/2 (arXiv 1906.09712; for a
 // canary 2205.14762). They hold for all bounds at once, and so are wide: where they separate by more
 // than the tolerance, the e-value has long been enough.
@@ -37,6 +40,9 @@ type latencyTest struct {
 	best   float64   // the highest e-value so far
 	now    float64   // the last one; 0 while the difference seen is tolerated
 	logs   []float64 // of a duration in each bucket; with Signal.Ratio only
+	moves  []move    // where durations of a bucket are when they take Ratio times as long; likewise
+	longer []int64   // the stable pool's of this block, when they do; likewise
+	carry  float64   // of a duration that has not moved further yet
 
 	forAlpha, constant float64 // bandConstant, once
 }
@@ -62,6 +68,10 @@ const (
 func newLatencyTest(s Signal) *latencyTest {
 	n := len(s.Bounds)
 	t := &latencyTest{rule: s, added: make([]int64, n+1), logs: middles(s)}
+	if s.Ratio > 0 {
+		t.moves, t.longer = movesOf(t.logs, math.Log(s.Ratio)), make([]int64, n+1)
+		t.carry = .5
+	}
 	for p := range t.open {
 		t.open[p], t.all[p] = make([]int64, n+1), make([]int64, n)
 	}
@@ -198,9 +208,52 @@ func middles(s Signal) []float64 {
 	return logs
 }
 
-// longer is how many times as long the canary's durations are: the ratio of the geometric means, as
+// move is where durations go that get longer: that share of a bucket one further than the bucket to, the rest to it.
+type move struct {
+	to    int
+	share float64
+}
+
+// movesOf keeps the mean logarithm, but for the last buckets, which have nothing above them.
+func movesOf(logs []float64, by float64) []move {
+	moves := make([]move, len(logs))
+	last := len(logs) - 1
+	for i, log := range logs {
+		to := i
+		for to < last && logs[to+1] <= log+by {
+			to++
+		}
+		moves[i] = move{to: to}
+		if to < last {
+			moves[i].share = (log + by - logs[to]) / (logs[to+1] - logs[to])
+		}
+	}
+	return moves
+}
+
+// lengthened are a block's durations of the stable pool as they would be were they Ratio times as long. Durations are
+// whole: what is left over is carried into the next block.
+func (t *latencyTest) lengthened(block []int64) []int64 {
+	if t.moves == nil {
+		return block
+	}
+	clear(t.longer)
+	for i, n := range block {
+		m := t.moves[i]
+		t.carry += float64(n) * m.share
+		further := min(n, int64(t.carry))
+		t.carry -= float64(further)
+		t.longer[m.to] += n - further
+		if further > 0 {
+			t.longer[m.to+1] += further
+		}
+	}
+	return t.longer
+}
+
+// times is how many times as long the canary's durations are: the ratio of the geometric means, as
 // far as the buckets tell it. One answer that hung does not move it much.
-func (t *latencyTest) longer() float64 {
+func (t *latencyTest) times() float64 {
 	if t.total[Canary] == 0 || t.total[Stable] == 0 {
 		return 1
 	}
@@ -223,7 +276,7 @@ func (t *latencyTest) longer() float64 {
 // tolerated reports whether what is seen is not enough to speak of, however certain it is.
 func (t *latencyTest) tolerated() bool {
 	if t.rule.Ratio > 0 {
-		return t.longer() <= t.rule.Ratio
+		return t.times() <= t.rule.Ratio
 	}
 	_, seen := t.slowest()
 	return seen <= t.rule.Tolerance
@@ -231,9 +284,10 @@ func (t *latencyTest) tolerated() bool {
 
 func (t *latencyTest) close() {
 	e := 0.0
+	stable := t.lengthened(t.open[Stable])
 	for i := range t.scores {
 		s := &t.scores[i]
-		s.deal(t.open[Canary], t.open[Stable], t.units[Canary])
+		s.deal(t.open[Canary], stable, t.units[Canary])
 		for _, l := range s.logs {
 			e += s.weight / float64(len(tilts)) * math.Exp(l)
 		}
@@ -314,7 +368,7 @@ func (t *latencyTest) judge(alpha float64) (Outcome, Evidence) {
 	}
 	e.Says = fmt.Sprintf("%s of the answers took longer than %g s on the new release, %s on the old one", percent(t.share(Canary, bound)), t.rule.Bounds[bound], percent(t.share(Stable, bound)))
 	if t.rule.Ratio > 0 && t.total[Canary] > 0 && t.total[Stable] > 0 {
-		e.Says = fmt.Sprintf("%.2f times as long on the new release (%d calls against %d): ", t.longer(), t.total[Canary], t.total[Stable]) + e.Says
+		e.Says = fmt.Sprintf("%.2f times as long on the new release (%d calls against %d): ", t.times(), t.total[Canary], t.total[Stable]) + e.Says
 	}
 	switch {
 	case t.best >= 1/alpha:

@@ -30,7 +30,7 @@ func bake(ctx context.Context, w *Work) (string, error) {
 		}
 	}
 	inner, stop := context.WithCancel(ctx)
-	rounds, cron := watchFlows(inner, w), newCronWatch(w)
+	rounds, cron := watchFlows(inner, w, ""), newCronWatch(w)
 	defer func() {
 		stop()
 		<-rounds.ended

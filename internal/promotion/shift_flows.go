@@ -24,14 +24,22 @@ type flowRounds struct {
 	state flowState
 }
 
-// watchFlows goes on until ctx is done, or the pool could not be asked.
-func watchFlows(ctx context.Context, w *Work) *flowRounds {
+// watchFlows goes on until ctx is done, or the pool could not be asked. With a pool beside it, that one runs the same
+// flows at the same time, so that both have the same work to do besides the traffic that is compared. What they find
+// there is no matter of the new release.
+func watchFlows(ctx context.Context, w *Work, beside string) *flowRounds {
 	f := &flowRounds{ended: make(chan struct{})}
 	pool, database := w.memory.NewPool, w.state.Database
 	go func() {
 		defer close(f.ended)
 		for {
-			next, err := w.flowRound(ctx, pool, database, f.state.rounds+1)
+			round := f.state.rounds + 1
+			var burden sync.WaitGroup
+			if beside != "" {
+				burden.Go(func() { _, _ = w.flowRound(ctx, beside, database, round) })
+			}
+			next, err := w.flowRound(ctx, pool, database, round)
+			burden.Wait()
 			if ctx.Err() != nil {
 				return
 			}

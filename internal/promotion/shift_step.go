@@ -40,7 +40,11 @@ func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
 		return "", err
 	}
 	inner, stop := context.WithCancel(ctx)
-	s.flows = watchFlows(inner, w)
+	beside := ""
+	if comparesDurations(s.rollout) {
+		beside = w.memory.OldPool
+	}
+	s.flows = watchFlows(inner, w, beside)
 	defer func() {
 		stop()
 		<-s.flows.ended

@@ -92,6 +92,13 @@ func rule(rollout estate.Rollout, name string) ruled {
 	return r
 }
 
+// comparesDurations reports whether how long something takes may take a release back.
+func comparesDurations(rollout estate.Rollout) bool {
+	return slices.ContainsFunc(rollout.Signals, func(given estate.SignalRule) bool {
+		return strings.HasSuffix(given.Signal, signal.CallSeconds) && (given.Role == estate.Trigger || given.Required)
+	})
+}
+
 // keptWatch is what a shift's business signals have shown so far. It is kept with the rollout.
 type keptWatch struct {
 	Signals []string          `json:"signals"` // that are judged, as of the beginning; nil: it was not known yet
