@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gitops"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -18,6 +19,7 @@ import (
 type Git interface {
 	Target(ctx context.Context, t estate.Target, by gitops.Author) (gitops.Proposal, error)
 	Turn(ctx context.Context) (again time.Duration, err error)
+	Key() string
 }
 
 // Estate is what the API tells of the estate's repository.
@@ -25,6 +27,7 @@ type Estate struct {
 	store.Head
 	Targets   []store.Target   `json:"targets" doc:"What Git wanted of each environment when it was last acted on"`
 	Reversals []store.Reversal `json:"reversals" doc:"What went back and has still to be written to Git"`
+	Key       string           `json:"key" doc:"Public SSH key that the server signs its own commits with"`
 }
 
 var errNoGit = huma.Error409Conflict("the estate is a folder, not a Git repository; see docs/gitops.md (kind: Repository)")
@@ -53,6 +56,9 @@ func (b Backend) estateRoutes(api huma.API) {
 		if b.Git == nil {
 			return nil, errNoGit
 		}
+		if err := b.write(ctx, ledger.Event{Kind: ledger.EstateAccepted, Payload: map[string]any{"commit": in.Body.Commit}}); err != nil {
+			return nil, problem(err)
+		}
 		if err := b.Store.AcceptEstate(ctx, in.Body.Commit); err != nil {
 			return nil, problem(err)
 		}
@@ -67,6 +73,7 @@ func (b Backend) estate(ctx context.Context) (e Estate, err error) {
 	if e.Targets, err = b.Store.Targets(ctx); err != nil {
 		return e, err
 	}
+	e.Key = b.Git.Key()
 	e.Reversals, err = b.Store.Reversals(ctx)
 	return e, err
 }
@@ -102,7 +109,9 @@ func (b Backend) target(ctx context.Context, environment, release string, tenant
 		return Asked{}, err
 	}
 	proposal, err := b.Git.Target(ctx, estate.Target{Environment: environment, Release: r.Digest, Name: r.Name}, b.author(ctx, declared))
-	if err != nil {
+	if errors.Is(err, gitops.ErrProtected) {
+		return Asked{}, huma.Error403Forbidden(err.Error())
+	} else if err != nil {
 		return Asked{}, huma.NewError(http.StatusBadGateway, err.Error())
 	}
 	asked := Asked{Commit: proposal.Commit, Branch: proposal.Branch}

@@ -50,6 +50,7 @@ func showEstate(w io.Writer, e api.Estate) {
 		}
 		_ = t.Flush()
 	}
+	fmt.Fprintf(w, "the server signs what it commits with: %s\n", e.Key)
 	for _, r := range e.Reversals {
 		fmt.Fprintf(w, "to be written to Git: %s goes back to %s (promotion %s); %d tries, the last: %s\n", r.Environment, orWord(r.BackTo, "nothing"), r.Promotion, r.Tries, r.Problem)
 	}

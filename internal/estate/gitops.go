@@ -12,7 +12,36 @@ type Repository struct {
 	KnownHosts string        `yaml:"known_hosts" json:"known_hosts,omitempty"` // file with the server's key, for ssh; default: the user's own
 	Poll       time.Duration `yaml:"poll" json:"poll"`                         // how often the remote is asked; 0s: only when it is told, see docs/gitops.md; default 1m
 	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
+
+	Signers   []Signer    `yaml:"signers" json:"signers,omitempty"`     // who may sign commits, by which keys; default: nobody is asked for a signature
+	Signed    Signed      `yaml:"signed" json:"signed,omitempty"`       // what must be signed: everything, or targets (what moves an environment); default everything where there are signers
+	Protected []Protected `yaml:"protected" json:"protected,omitempty"` // paths that some signers alone may change
 }
+
+// Signer is somebody, or a forge, whose signature on a commit counts.
+type Signer struct {
+	Name    string   `yaml:"name" json:"name"`                 // of a user of the estate, who then is the one who asked; or a word for readers
+	SSH     []string `yaml:"ssh" json:"ssh,omitempty"`         // public keys as in a .pub file: ssh-ed25519 AAAA…
+	OpenPGP string   `yaml:"openpgp" json:"openpgp,omitempty"` // file with public keys, armoured
+}
+
+// Protected says who alone may change files.
+type Protected struct {
+	Paths   []string `yaml:"paths" json:"paths"`     // of files in the repository; * stands for anything but a slash, ** for anything
+	Signers []string `yaml:"signers" json:"signers"` // names of signers; waybill stands for the server itself, when it writes down a promotion
+}
+
+// Signed is what must be signed.
+type Signed string
+
+// What may have to be signed.
+const (
+	SignedEverything Signed = "everything"
+	SignedTargets    Signed = "targets"
+)
+
+// OwnSigner is the name of the server itself among signers.
+const OwnSigner = "waybill"
 
 // Propose is how Waybill writes a promotion down in Git.
 type Propose string

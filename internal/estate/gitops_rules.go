@@ -18,6 +18,9 @@ func (r *Repository) fill(given func(string) bool) {
 	or(given, "branch", &r.Branch, "main")
 	or(given, "poll", &r.Poll, time.Minute)
 	or(given, "propose", &r.Propose, ProposeCommit)
+	if len(r.Signers) > 0 {
+		or(given, "signed", &r.Signed, SignedEverything)
+	}
 }
 
 // repository checks a Repository by itself.
@@ -46,6 +49,7 @@ func (d *document) repository(r *Repository) {
 	if d.given("propose") && !d.unread("propose") {
 		d.oneOf("propose", string(r.Propose), proposes)
 	}
+	d.signatures(r)
 }
 
 func (t *Target) fill(func(string) bool) {}

@@ -325,6 +325,21 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Pattern = secretRule.String()
 	case "Repository.propose":
 		s.Enum = words(proposes)
+	case "Repository.signed":
+		s.Default, s.Enum = nil, words(signeds)
+	case "Repository.signers":
+		s.Items.Required = []string{"name"}
+	case "Repository.signers[].name":
+		name(s)
+	case "Repository.signers[].ssh":
+		s.Items.MinLength, s.Items.MaxLength = 1, maxSSHKey
+	case "Repository.signers[].openpgp":
+		s.MaxLength = maxText
+	case "Repository.protected":
+		s.Items.Required = []string{"paths", "signers"}
+	case "Repository.protected[].paths", "Repository.protected[].signers":
+		s.MinItems = 1
+		s.Items.MinLength, s.Items.MaxLength = 1, maxText
 	case "Target.environment":
 		name(s)
 	case "Target.release":

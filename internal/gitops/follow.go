@@ -33,6 +33,7 @@ type Follower struct {
 	Poll       time.Duration // how often the remote is asked; 0: only when Wake is called
 	Propose    estate.Propose
 	Check      func(*estate.Estate) error // what must hold besides, before a commit comes into force; may be nil
+	Signatures *Signatures                // whose commits count; nil: everybody's
 	Log        *slog.Logger
 
 	waking  chan struct{}
@@ -154,10 +155,16 @@ func (f *Follower) Take(ctx context.Context) error {
 	if err != nil {
 		return f.refuse(ctx, head, newest, "commit "+newest[:10]+" is not taken over: "+oneLine(err.Error()))
 	}
+	var refused *Refused
+	if err := f.examine(ctx, head.Commit, newest, declared); errors.As(err, &refused) {
+		return f.refuse(ctx, head, newest, refused.Error(), refused.Changes...)
+	} else if err != nil {
+		return err
+	}
 	if err := f.Repository.Keep(ctx, "in-force", newest); err != nil {
 		return err
 	}
-	if err := f.Store.PutEstateHead(ctx, store.Head{Commit: newest, Seen: newest}); err != nil {
+	if err := f.record(ctx, head, newest); err != nil {
 		return err
 	}
 	if head.Commit != newest {
@@ -173,15 +180,6 @@ func (f *Follower) grew(ctx context.Context, head store.Head, newest string) (bo
 		return true, nil
 	}
 	return f.Repository.Follows(ctx, head.Commit, newest)
-}
-
-// refuse leaves in force what is.
-func (f *Follower) refuse(ctx context.Context, head store.Head, seen, problem string) error {
-	if head.Seen == seen && head.Problem == problem {
-		return nil
-	}
-	f.Log.Warn("the estate's repository", "problem", problem)
-	return f.Store.PutEstateHead(ctx, store.Head{Commit: head.Commit, Seen: seen, Problem: problem})
 }
 
 func (f *Follower) folder(commit string) string { return filepath.Join(f.Folder, commit) }
@@ -296,11 +294,11 @@ func (f *Follower) start(ctx context.Context, declared *estate.Estate, t estate.
 			return false, f.Store.EndReversal(ctx, r, declared.Commit, "")
 		}
 	}
-	by, err := f.Repository.author(ctx, declared.Commit, t.File())
+	by, err := f.asker(ctx, declared, t.File())
 	if err != nil {
 		return false, err
 	}
-	id, err := f.Engine.StartWith(ctx, declared, promotion.Request{Kind: promotion.KindPromote, Environment: t.Environment, Release: t.Release, By: person(declared, by)},
+	id, err := f.Engine.StartWith(ctx, declared, promotion.Request{Kind: promotion.KindPromote, Environment: t.Environment, Release: t.Release, By: by},
 		func(tx pgx.Tx, id string) error {
 			now.Promotion = id
 			return f.Store.PutTarget(ctx, tx, now)
@@ -315,16 +313,4 @@ func (f *Follower) start(ctx context.Context, declared *estate.Estate, t estate.
 	}
 	f.Log.Info("Git asks for a promotion", "environment", t.Environment, "release", t.Release, "commit", declared.Commit, "promotion", id)
 	return false, nil
-}
-
-// person is the estate's user with a commit's address, or the address itself.
-func person(declared *estate.Estate, email string) string {
-	for _, u := range declared.Access.Users {
-		for _, e := range u.Emails {
-			if strings.EqualFold(e, email) {
-				return u.Name
-			}
-		}
-	}
-	return "git:" + email
 }

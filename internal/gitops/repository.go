@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Limits of one call of git.
@@ -42,6 +44,8 @@ type Remote struct {
 // Repository is a clone of the estate's repository, without a work tree. It is safe for concurrent use
 // by several processes: git locks what it writes, and every commit is made from objects alone.
 type Repository struct {
+	Signer ssh.Signer // signs what Commit makes: ed25519; nil: nothing is signed
+
 	dir    string
 	remote Remote
 }
@@ -179,6 +183,8 @@ type Message struct {
 	Trailers [][2]string
 	Author   Author
 	At       time.Time
+
+	forPeople bool // it goes to a branch that people merge
 }
 
 func (m Message) text() string {
@@ -239,7 +245,10 @@ func (r *Repository) Commit(ctx context.Context, parent string, files map[string
 		args = append(args, "-p", parent)
 	}
 	commit, err := r.gitIn(ctx, env, []byte(m.text()), args...)
-	return strings.TrimSpace(string(commit)), err
+	if err != nil {
+		return "", err
+	}
+	return r.sign(ctx, strings.TrimSpace(string(commit)))
 }
 
 // Push publishes a commit on a branch of the remote; "" is the estate's own. ErrMoved: the branch has
@@ -384,4 +393,10 @@ func (r *Repository) author(ctx context.Context, commit, file string) (string, e
 		return "", err
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// lastChange is the last commit of the branch itself, up to one, that changed a file.
+func (r *Repository) lastChange(ctx context.Context, commit, file string) (string, error) {
+	out, err := r.git(ctx, nil, "log", "-1", "--first-parent", "--format=%H", commit, "--", ":(literal)"+file)
+	return strings.TrimSpace(string(out)), err
 }

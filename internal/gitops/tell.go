@@ -6,12 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/store"
 )
+
+// promotionTrailer names the promotion that went back. What the server commits besides has none.
+const promotionTrailer = "Waybill-Promotion"
+
+// ErrProtected is returned where the estate lets others alone write a target down.
+var ErrProtected = errors.New("the server may not write this target down")
 
 // maxRaces bounds how often a commit is made anew because somebody else's came first.
 const maxRaces = 20
@@ -35,6 +42,7 @@ func (f *Follower) Target(ctx context.Context, t estate.Target, by Author) (Prop
 		commit, err := f.change(ctx, t.Environment, m, func(estate.Target, bool) (estate.Target, bool, error) { return t, true, nil })
 		return Proposal{Commit: commit}, err
 	}
+	m.forPeople = true
 	head, err := f.Repository.Head(ctx)
 	if err != nil {
 		return Proposal{}, err
@@ -82,7 +90,7 @@ func (f *Follower) tellOne(ctx context.Context, r store.Reversal) error {
 	m := Message{
 		Subject:  fmt.Sprintf("%s: back to release %s", r.Environment, or(back.Name, short(or(r.BackTo, "none")))),
 		Body:     r.Reason,
-		Trailers: [][2]string{{"Waybill-Environment", r.Environment}, {"Waybill-Release", or(r.BackTo, "none")}, {"Waybill-Promotion", r.Promotion}},
+		Trailers: [][2]string{{"Waybill-Environment", r.Environment}, {"Waybill-Release", or(r.BackTo, "none")}, {promotionTrailer, r.Promotion}},
 		Author:   Author{"Waybill", "waybill@localhost"}, At: r.CreatedAt,
 	}
 	commit, err := f.change(ctx, r.Environment, m, func(now estate.Target, there bool) (estate.Target, bool, error) {
@@ -151,6 +159,9 @@ func (f *Follower) commit(ctx context.Context, head, environment string, m Messa
 	if there {
 		file = now.File()
 	}
+	if err := f.mayWrite(file, m); err != nil {
+		return "", false, err
+	}
 	var content []byte
 	if next.Release != "" {
 		content = document(next)
@@ -165,6 +176,19 @@ func (f *Follower) commit(ctx context.Context, head, environment string, m Messa
 	}
 	commit, err = f.Repository.Commit(ctx, head, map[string][]byte{file: content}, m)
 	return commit, true, err
+}
+
+// mayWrite refuses what would not be taken over afterwards: a target that the server may not write down. What went back
+// always may be, and what people merge is theirs.
+func (f *Follower) mayWrite(file string, m Message) error {
+	back := slices.ContainsFunc(m.Trailers, func(t [2]string) bool { return t[0] == promotionTrailer })
+	if !f.Signatures.asked() || m.forPeople || back {
+		return nil
+	}
+	if names, asked := f.Signatures.may(file, true); asked && !slices.Contains(names, estate.OwnSigner) {
+		return fmt.Errorf("%w: %s is protected, and %s may change it; commit it by hand, signed (git commit -S), or have the server push a branch for them (propose: branch)", ErrProtected, file, words(names))
+	}
+	return nil
 }
 
 // document is a Target as Waybill writes it.

@@ -17,4 +17,7 @@ const (
 	QuarantineLifted  = "quarantine.lifted"
 	RehearsalAsked    = "rehearsal.asked"
 	CheckpointsPruned = "checkpoints.pruned"
+	EstateTaken       = "estate.taken"
+	EstateRefused     = "estate.refused"
+	EstateAccepted    = "estate.accepted"
 )

@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -40,7 +43,16 @@ func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Foll
 	if err != nil {
 		return nil, fmt.Errorf("open the estate's repository: %w", err)
 	}
-	return &gitops.Follower{Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+	key, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(s.keys.Derive("estate-commits", "ssh-ed25519")))
+	if err != nil {
+		return nil, fmt.Errorf("the key that commits to the estate are signed with: %w", err)
+	}
+	repository.Signer = key
+	signatures, err := gitops.OpenSignatures(s.config.Estate, r, key.PublicKey())
+	if err != nil {
+		return nil, fmt.Errorf("read who may sign commits to the estate: %w", err)
+	}
+	return &gitops.Follower{Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
 }
 
 // compiles refuses an estate whose policies cannot be read, before it comes into force.

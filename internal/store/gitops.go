@@ -23,8 +23,8 @@ func (s *Store) EstateHead(ctx context.Context) (Head, error) {
 }
 
 // PutEstateHead writes it down, but for what a person accepted.
-func (s *Store) PutEstateHead(ctx context.Context, h Head) error {
-	_, err := s.Pool.Exec(ctx, "update estate_head set commit = $1, seen = $2, problem = $3, at = now()", h.Commit, h.Seen, h.Problem)
+func (s *Store) PutEstateHead(ctx context.Context, tx pgx.Tx, h Head) error {
+	_, err := tx.Exec(ctx, "update estate_head set commit = $1, seen = $2, problem = $3, at = now()", h.Commit, h.Seen, h.Problem)
 	return err
 }
 
