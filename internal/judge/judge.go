@@ -52,6 +52,7 @@ type Evidence struct {
 	Effect, Lower, Upper float64
 	Unit                 string
 	EValue, Enough       float64 // evidence that it is worse than tolerated, and how much fails it; 0: this kind has an interval only
+	Now                  float64 // the EValue of what is seen at present: it falls again where EValue, the highest so far, does not
 	Canary, Stable       Counts  // how much was seen
 	Stale                bool    // it was heard of, and is no more, or by a clock that is ahead
 	Stands               bool    // it failed, and what is seen now says so too; what a warning waits for to end
@@ -186,6 +187,7 @@ func (j *Judge) Verdict(now time.Time) Verdict {
 		}
 		e.Outcome = outcome
 		e.Stale = w.seen[0] && w.seen[1] && j.unfit(w, now)
+		e.Now = w.still()
 		e.Stands = outcome == Fail && (w.Kind == Values || w.still() >= 1/w.alpha)
 		v.Signals = append(v.Signals, e)
 		line := w.Name + ": " + e.Says

@@ -376,7 +376,7 @@ func (s *watch) findings(now time.Time) (f findings) {
 		case r.role == estate.Trigger && thin(e, r.tolerance):
 			f.open = append(f.open, fmt.Sprintf("%s: %d of %d on the new release, and too few on the old one to compare them with (%d of %d)",
 				e.Signal, e.Canary.Failed, e.Canary.Requests, e.Stable.Failed, e.Stable.Requests))
-		case r.role == estate.Trigger && e.Outcome == judge.Inconclusive && e.EValue >= leans:
+		case r.role == estate.Trigger && e.Outcome == judge.Inconclusive && e.Now >= leans:
 			f.holds = append(f.holds, line+", by what is known so far")
 		case r.role == estate.Warning && e.Stands:
 			if e.Signal == signal.LogErrors && len(s.news) > 0 {
