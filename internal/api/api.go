@@ -60,6 +60,7 @@ func Handler(b Backend) http.Handler {
 	config.OpenAPIPath = "/api/v1/openapi"
 	config.DocsPath = ""
 	config.SchemasPath = "/api/v1/schemas"
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
 	api := humago.New(mux, config)
@@ -144,6 +145,8 @@ func (b Backend) routes(api huma.API) {
 	b.peopleRoutes(api)
 	b.promotionRoutes(api)
 	b.approvalRoutes(api)
+	b.gateRoutes(api)
+	b.emergencyRoutes(api)
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
 	b.estateRoutes(api)
@@ -193,6 +196,8 @@ func (b Backend) promotionRoutes(api huma.API) {
 			Environment string   `json:"environment" maxLength:"100"`
 			Tenants     []string `json:"tenants,omitempty" maxItems:"1000"`
 			Force       bool     `json:"force,omitempty" doc:"Although the environment before has not had it"`
+
+			Emergency *EmergencyBody `json:"emergency,omitempty" doc:"Break the glass; see docs/emergency.md"`
 		}
 	}) (*body[Asked], error) {
 		about, err := b.aboutRelease(ctx, in.Body.Environment, in.Body.Release)
@@ -207,11 +212,18 @@ func (b Backend) promotionRoutes(api huma.API) {
 				return nil, err
 			}
 		}
+		q := promotion.Request{Kind: promotion.KindPromote, Environment: in.Body.Environment, Tenants: in.Body.Tenants, Release: in.Body.Release, Options: promotion.Options{Force: in.Body.Force}}
+		if x := in.Body.Emergency; x != nil {
+			if err := b.may(ctx, identity.PromotionBreak, about); err != nil {
+				return nil, err
+			}
+			q.Options.Emergency = &promotion.Emergency{Reason: x.Reason, Second: x.Second}
+			return b.emergency(ctx, q)
+		}
 		if b.Git != nil {
 			return reply(b.target(ctx, in.Body.Environment, in.Body.Release, in.Body.Tenants, in.Body.Force))
 		}
-		return b.start(ctx, promotion.Request{Kind: promotion.KindPromote, Environment: in.Body.Environment, Tenants: in.Body.Tenants,
-			Release: in.Body.Release, Options: promotion.Options{Force: in.Body.Force}})
+		return b.start(ctx, q)
 	}, does(identity.PromotionStart))
 	huma.Post(api, "/api/v1/promotions/{id}/rollback", func(ctx context.Context, in *struct {
 		IDInput

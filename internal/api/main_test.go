@@ -49,6 +49,8 @@ type bench struct {
 	entries []identity.Entry
 	now     time.Time
 	broken  error // of the estate
+
+	emergency *estate.Emergency // of production
 }
 
 func (b *bench) breakEstate() {
@@ -102,7 +104,7 @@ func setup(t *testing.T) *bench {
 	declared := func(context.Context) (*estate.Estate, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production"}}, Access: b.access,
+		return &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production", Emergency: b.emergency}}, Access: b.access,
 			Tenants: []estate.Tenant{{Name: "acme", Environment: "production", Database: "acme_production", Hosts: []string{"acme.example"}}, {Name: "acme", Environment: "test", Database: "acme_test", Hosts: []string{"test.acme.example"}}}}, b.broken
 	}
 	access := func(ctx context.Context) (*estate.Access, error) {

@@ -41,6 +41,7 @@ func examples(x things) map[string][]example {
 	}
 	promote := map[string]any{"release": x.release, "environment": "production"}
 	force := map[string]any{"release": x.release, "environment": "production", "force": true}
+	emergency := map[string]any{"release": x.release, "environment": "production", "emergency": map[string]any{"reason": "r", "second": "somebody"}}
 	decision := map[string]any{"id": "0123456789abcdef", "binding": "none", "reason": "a reason"}
 	p := "/api/v1/promotions/" + x.promotion
 	return map[string][]example{
@@ -56,7 +57,11 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/promotions":                                {{path: "/api/v1/promotions"}},
 		"GET /api/v1/promotions/{id}":                           {{path: p}},
 		"GET /api/v1/promotions/{id}/approvals":                 {{path: p + "/approvals"}},
-		"POST /api/v1/promotions":                               {{path: "/api/v1/promotions", body: promote}, {path: "/api/v1/promotions", body: force, op: identity.PromotionForce}},
+		"POST /api/v1/promotions":                               {{path: "/api/v1/promotions", body: promote}, {path: "/api/v1/promotions", body: force, op: identity.PromotionForce}, {path: "/api/v1/promotions", body: emergency, op: identity.PromotionBreak}},
+		"GET /api/v1/promotions/{id}/gates":                     {{path: p + "/gates"}},
+		"POST /api/v1/promotions/{id}/confirm":                  {{path: p + "/confirm"}},
+		"GET /api/v1/reviews":                                   {{path: "/api/v1/reviews"}},
+		"POST /api/v1/reviews/{id}/close":                       {{path: "/api/v1/reviews/" + x.promotion + "/close", body: map[string]any{"note": "n"}}},
 		"POST /api/v1/promotions/{id}/approve":                  {{path: p + "/approve", body: decision}},
 		"POST /api/v1/promotions/{id}/reject":                   {{path: p + "/reject", body: decision}},
 		"POST /api/v1/promotions/{id}/rollback":                 {{path: p + "/rollback", body: map[string]any{"reason": "r"}}, {path: p + "/rollback", body: map[string]any{"reason": "r", "accept_loss": true}, op: identity.PromotionLoss}},
@@ -88,7 +93,7 @@ func examples(x things) map[string][]example {
 }
 
 // lists answer whoever may see any of it, and leave out the rest.
-var lists = []string{"GET /api/v1/status", "GET /api/v1/promotions", "GET /api/v1/rehearsals", "GET /api/v1/vulnerabilities"}
+var lists = []string{"GET /api/v1/status", "GET /api/v1/promotions", "GET /api/v1/rehearsals", "GET /api/v1/vulnerabilities", "GET /api/v1/reviews"}
 
 // routes are those that the API documents, with the operation that each names.
 func (b *bench) routes() map[string]identity.Operation {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/store"
 )
 
 // Promotion is what the API tells of a promotion.
@@ -23,6 +24,8 @@ type Promotion struct {
 	Finished     *time.Time `json:"finished,omitempty"`
 	Revision     int64      `json:"revision" doc:"Grows with every change; ask for a newer one with ?after="`
 	Rollouts     []Rollout  `json:"rollouts"`
+
+	Emergency *store.Emergency `json:"emergency,omitempty" doc:"Somebody broke the glass for it"`
 }
 
 // Rollout is one tenant's part.

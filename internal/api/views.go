@@ -59,6 +59,10 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 	if err != nil {
 		return nil, err
 	}
+	emergencies, err := b.Store.Emergencies(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
 	stepsOf := map[string][]Step{}
 	for _, s := range steps {
 		stepsOf[s.RolloutID] = append(stepsOf[s.RolloutID], Step{Name: s.Name, Undo: s.Undo, Outcome: s.Outcome, Detail: s.Detail, Started: s.StartedAt, Finished: s.FinishedAt})
@@ -67,6 +71,9 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 	for _, p := range rows {
 		view := Promotion{ID: p.ID, Seq: p.Seq, Kind: p.Kind, Environment: p.Environment, Release: p.Release, ReleaseName: p.ReleaseName, Class: p.Class,
 			Outcome: p.Outcome, RequestedBy: p.RequestedBy, EstateCommit: p.EstateCommit, Created: p.CreatedAt, Finished: p.FinishedAt, Rollouts: []Rollout{}}
+		if i := slices.IndexFunc(emergencies, func(x store.Emergency) bool { return x.Promotion == p.ID }); i >= 0 {
+			view.Emergency = &emergencies[i]
+		}
 		for _, r := range rollouts {
 			if r.PromotionID != p.ID {
 				continue

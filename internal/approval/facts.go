@@ -36,6 +36,10 @@ type snapshot struct {
 	Environment estate.Environment `json:"environment"`
 }
 
+type options struct {
+	Emergency *struct{} `json:"emergency"`
+}
+
 type memory struct {
 	Plan       json.RawMessage `json:"plan"`
 	Release    string          `json:"release"`
@@ -58,7 +62,12 @@ func (r *Room) facts(ctx context.Context, p store.Promotion, only []string) (fac
 	if err := json.Unmarshal(p.Estate, &s); err != nil {
 		return f, fmt.Errorf("the estate that is kept with promotion %s does not parse: %w", p.ID, err)
 	}
-	if gates >= 0 { // going back has no gates: it never waits for anybody
+	var o options
+	if err := json.Unmarshal(p.Options, &o); err != nil {
+		return f, fmt.Errorf("what is stored of promotion %s does not parse: %w", p.ID, err)
+	}
+	emergency := o.Emergency != nil && s.Environment.Emergency.Skip(estate.SkipApprovals)
+	if gates >= 0 && !emergency { // going back has no gates: it never waits for anybody
 		f.asks = s.Environment.Approvals
 	}
 	rollouts, err := r.Store.Rollouts(ctx, p.ID)

@@ -15,7 +15,7 @@ import (
 )
 
 // askAndWatch starts a procedure and follows it, unless asked not to.
-func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detach bool) error {
+func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detach, noWait bool) error {
 	var asked api.Asked
 	if err := a.call(cmd.Context(), method, path, in, &asked); err != nil {
 		return err
@@ -33,26 +33,44 @@ func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detac
 			fmt.Fprintf(w, "promotion %s\nfollow it: waybill promotion watch %s\n", asked.Promotion, asked.Promotion)
 		})
 	}
-	return a.watch(cmd.Context(), asked.Promotion)
+	return a.watch(cmd.Context(), asked.Promotion, noWait)
 }
 
 func (a *app) promote() *cobra.Command {
 	var tenants []string
-	var detach, force bool
+	var detach, noWait, force bool
+	var reason, second string
 	cmd := &cobra.Command{
 		Use:   "promote RELEASE ENVIRONMENT",
 		Short: "Bring a release into an environment",
 		Long: `Bring a release (its name, digest, or the beginning of one) into an environment, and
-follow it to its end. Exit code 0: promoted; 1: rolled back; 3: it waits for a person.`,
+follow it to its end. Exit code 0: promoted; 1: rolled back; 3: it waits for people; with --no-wait,
+for anything that its gates ask, such as a window.
+
+--emergency breaks the glass, where the environment declares that path: what it names is not asked, but
+nothing begins before the second person has confirmed, and a review must be closed afterwards.`,
 		Args: exactly("RELEASE", "ENVIRONMENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := map[string]any{"release": args[0], "environment": args[1], "force": force}
+			switch emergency := cmd.Flags().Changed("emergency"); {
+			case emergency && strings.TrimSpace(reason) == "":
+				return usagef("--emergency takes a reason: why this cannot wait")
+			case emergency && second == "":
+				return usagef("--second is missing: name the user who confirms the emergency")
+			case second != "" && !emergency:
+				return usagef("--second goes with --emergency REASON")
+			case emergency:
+				in["emergency"] = map[string]string{"reason": reason, "second": second}
+			}
 			if len(tenants) > 0 {
 				in["tenants"] = tenants
 			}
-			return a.askAndWatch(cmd, "POST", "/api/v1/promotions", in, detach)
+			return a.askAndWatch(cmd, "POST", "/api/v1/promotions", in, detach, noWait)
 		},
 	}
+	cmd.Flags().StringVar(&reason, "emergency", "", "break the glass, for this reason")
+	cmd.Flags().StringVar(&second, "second", "", "the user who confirms the emergency")
+	noWaiting(cmd, &noWait)
 	cmd.Flags().StringSliceVar(&tenants, "tenant", nil, "only these tenants")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
 	cmd.Flags().BoolVar(&force, "force", false, "although the environment before has not had it")
@@ -76,6 +94,10 @@ func (a *app) promotions() *cobra.Command {
 	}
 	list.Flags().StringVar(&environment, "environment", "", "only of this one")
 	list.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	var noWait bool
+	watch := &cobra.Command{Use: "watch ID", Short: "Follow a promotion to its end", Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.watch(cmd.Context(), args[0], noWait) }}
+	noWaiting(watch, &noWait)
 	cmd.AddCommand(list, a.promotionWaybill(),
 		&cobra.Command{Use: "show ID", Short: "Show one promotion with every step", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -87,23 +109,31 @@ func (a *app) promotions() *cobra.Command {
 				shown := struct {
 					api.Promotion
 					Approvals approval.State `json:"approvals"`
+					Gates     []api.Gate     `json:"gates"`
 				}{Promotion: p}
 				if err := a.call(cmd.Context(), "GET", path+"/approvals", nil, &shown.Approvals); err != nil {
 					return err
 				}
+				if err := a.call(cmd.Context(), "GET", path+"/gates", nil, &shown.Gates); err != nil {
+					return err
+				}
 				return a.print(shown, func(w io.Writer) {
 					showPromotion(w, p)
+					showGates(w, p.Environment, shown.Gates)
 					showApprovals(w, shown.Approvals)
 				})
 			}},
-		&cobra.Command{Use: "watch ID", Short: "Follow a promotion to its end", Args: exactly("ID"),
-			RunE: func(cmd *cobra.Command, args []string) error { return a.watch(cmd.Context(), args[0]) }},
+		watch,
 		&cobra.Command{Use: "resume ID", Short: "Go on with a promotion that waits for a person", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.askAndWatch(cmd, "POST", "/api/v1/promotions/"+url.PathEscape(args[0])+"/resume", nil, false)
+				return a.askAndWatch(cmd, "POST", "/api/v1/promotions/"+url.PathEscape(args[0])+"/resume", nil, false, false)
 			}},
 	)
 	return cmd
+}
+
+func noWaiting(cmd *cobra.Command, noWait *bool) {
+	cmd.Flags().BoolVar(noWait, "no-wait", false, "leave it, with exit code 3, at a gate that waits for anything")
 }
 
 func promotionTable(w io.Writer, found []api.Promotion) {
@@ -136,6 +166,7 @@ func showPromotion(w io.Writer, p api.Promotion) {
 	if p.EstateCommit != "" {
 		fmt.Fprintf(w, "estate at commit %s\n", p.EstateCommit)
 	}
+	showEmergency(w, p)
 	told := teller{out: w, seen: map[string]bool{}}
 	told.tell(p)
 	summary(w, p)
@@ -152,7 +183,7 @@ route where the old release works on the schema. Where it does not, a restore is
 way, and it loses what was written since: that needs --accept-loss.`,
 		Args: exactly("PROMOTION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.askAndWatch(cmd, "POST", "/api/v1/promotions/"+url.PathEscape(args[0])+"/rollback", map[string]any{"reason": reason, "accept_loss": loss}, detach)
+			return a.askAndWatch(cmd, "POST", "/api/v1/promotions/"+url.PathEscape(args[0])+"/rollback", map[string]any{"reason": reason, "accept_loss": loss}, detach, false)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")

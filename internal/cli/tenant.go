@@ -32,7 +32,7 @@ promote a release to it.`,
 			if release == "" {
 				return usagef("tenant create needs --release: whose Odoo shall make the database")
 			}
-			return a.askAndWatch(cmd, "POST", "/api/v1/tenants", map[string]any{"environment": environment, "tenant": tenant, "release": release, "from": from}, false)
+			return a.askAndWatch(cmd, "POST", "/api/v1/tenants", map[string]any{"environment": environment, "tenant": tenant, "release": release, "from": from}, false, false)
 		},
 	}
 	create.Flags().StringVar(&release, "release", "", "release whose Odoo makes the database")
@@ -74,7 +74,7 @@ func (a *app) checkpoint() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.askAndWatch(cmd, "POST", "/api/v1/checkpoints", map[string]any{"environment": environment, "tenant": tenant}, false)
+				return a.askAndWatch(cmd, "POST", "/api/v1/checkpoints", map[string]any{"environment": environment, "tenant": tenant}, false, false)
 			}},
 		&cobra.Command{Use: "list ENVIRONMENT/TENANT", Short: "List checkpoints, newest first", Args: exactly("ENVIRONMENT/TENANT"),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -120,7 +120,7 @@ restore can be restored from.`,
 			if err != nil {
 				return err
 			}
-			return a.askAndWatch(cmd, "POST", "/api/v1/restores", map[string]any{"environment": environment, "tenant": tenant, "checkpoint": args[1]}, false)
+			return a.askAndWatch(cmd, "POST", "/api/v1/restores", map[string]any{"environment": environment, "tenant": tenant, "checkpoint": args[1]}, false, false)
 		},
 	}
 }

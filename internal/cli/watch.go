@@ -13,8 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/waybill-dev/waybill/internal/api"
-	"github.com/waybill-dev/waybill/internal/approval"
-	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -22,8 +20,9 @@ import (
 const patience = 2 * time.Minute
 
 // watch follows a promotion to its end and returns the exit code that tells how it went. Steps
-// are told as lines; on a terminal, the last line shows what is going on now.
-func (a *app) watch(ctx context.Context, id string) error {
+// are told as lines; on a terminal, the last line shows what is going on now. It leaves a promotion that waits at its gates
+// for people, and with noWait one that waits there for anything.
+func (a *app) watch(ctx context.Context, id string, noWait bool) error {
 	told := teller{out: a.out, live: a.format == "text" && isTerminal(a.out), seen: map[string]bool{}}
 	if a.format == "json" {
 		told.out = io.Discard
@@ -56,11 +55,11 @@ func (a *app) watch(ctx context.Context, id string) error {
 		if p.Outcome != "" {
 			break
 		}
-		if people, err := a.waitsForPeople(ctx, p); err != nil {
+		if gates, err := a.standing(ctx, p, noWait); err != nil {
 			return err
-		} else if people != nil {
+		} else if gates != nil {
 			told.end()
-			return a.askPeople(p, *people)
+			return a.tellWaits(ctx, p, gates)
 		}
 	}
 	told.end()
@@ -72,43 +71,6 @@ func (a *app) watch(ctx context.Context, id string) error {
 		summary(a.out, p)
 	}
 	return outcomeCode(p)
-}
-
-// waitsForPeople tells what is missing of people where nothing else goes on: whoever watches is not kept, for people
-// take their time. nil where something goes on, or what is waited for comes by itself.
-func (a *app) waitsForPeople(ctx context.Context, p api.Promotion) (*approval.State, error) {
-	for _, r := range p.Rollouts {
-		if r.State == store.Undoing || r.State == store.Running && r.WaitsFor == "" {
-			return nil, nil
-		}
-	}
-	if p.Kind != promotion.KindPromote {
-		return nil, nil
-	}
-	var s approval.State
-	err := a.call(ctx, "GET", "/api/v1/promotions/"+p.ID+"/approvals", nil, &s)
-	var gone *unreachable
-	if errors.As(err, &gone) {
-		return nil, nil // the next look at the promotion says so
-	}
-	if err != nil || !s.Planned || s.Met() || s.Rejected != nil {
-		return nil, err
-	}
-	return &s, nil
-}
-
-// askPeople says whom a promotion waits for, and ends with the exit code for that.
-func (a *app) askPeople(p api.Promotion, s approval.State) error {
-	if a.format == "json" {
-		if err := a.print(p, nil); err != nil {
-			return err
-		}
-		return exit(exitWaiting)
-	}
-	fmt.Fprintf(a.out, "%s waits: %s\n", p.Environment, strings.TrimPrefix(s.Why, "waits for "))
-	showPlans(a.out, s)
-	fmt.Fprintf(a.out, "agree: waybill approve %s; or end it: waybill reject %s --reason …; then: waybill promotion watch %s\npromotion %s\n", p.ID, p.ID, p.ID, p.ID)
-	return exit(exitWaiting)
 }
 
 func outcomeCode(p api.Promotion) error {

@@ -37,6 +37,7 @@ func (d *document) environment(e *Environment) {
 	}
 	d.rollout(e.Rollout)
 	d.approvals(e.Approvals)
+	d.emergency(e.Emergency)
 }
 
 // within checks a figure that was given; a default needs no check.

@@ -25,6 +25,7 @@ func (e *Environment) fill(given func(string) bool) {
 	or(given, "rollout.bake", &e.Rollout.Bake, time.Minute)
 	e.Rollout.fillSignals(given)
 	e.fillApprovals(given)
+	e.fillEmergency(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

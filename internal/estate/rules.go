@@ -49,6 +49,7 @@ var (
 		"rollout.step_deadline": {time.Second, 24 * time.Hour},
 		"rollout.bake":          {0, 7 * 24 * time.Hour},
 		"approvals.expires":     {time.Minute, 30 * 24 * time.Hour},
+		"emergency.confirm":     {time.Minute, 24 * time.Hour},
 	}
 )
 

@@ -296,6 +296,10 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Environment.approvals.roles", "Environment.approvals.infrastructure.roles":
 		s.MinItems = 1
 		s.Items.Enum = words(names(ApprovingRoles))
+	case "Environment.emergency.confirm":
+		s.Default = nil
+	case "Environment.emergency.skips":
+		s.Items.Enum = words(EmergencySkips)
 	case "Access.users", "Access.groups":
 		s.Items.Required = []string{"name"}
 	case "Access.users[].roles", "Access.groups[].roles":

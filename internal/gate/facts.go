@@ -31,6 +31,7 @@ type Facts struct {
 	Approval        ApprovalState   `cel:"approval"`
 	Approvals       []Approval      `cel:"approvals" changes:"event" label:"the approvals" doc:"approvals that stand: list of {by, roles, at}; for example approvals.exists(a, \"security\" in a.roles)"`
 	Calendar        Calendar        `cel:"calendar"`
+	Emergency       EmergencyState  `cel:"emergency"`
 
 	// Unknown says of facts, by group ("checks") or name ("checkpoint.recovery"), that they are not known, why
 	// not, and what would make them known. What is in here counts as unknown, whatever its field holds.
@@ -141,6 +142,14 @@ type Calendar struct {
 	Until  time.Time `cel:"until" changes:"time" label:"the end of the window" doc:"when the open window ends"`
 	Next   time.Time `cel:"next" changes:"time" label:"the next window" doc:"when promotions may run next"`
 	Reason string    `cel:"reason" changes:"time" label:"the calendar" doc:"why it is open or closed, in words"`
+}
+
+// EmergencyState is where the emergency path of an environment stands.
+type EmergencyState struct {
+	Confirmed  bool   `cel:"confirmed" changes:"event" label:"confirmed" short:"{emergency.missing}" doc:"the second person has confirmed this emergency promotion; of others, true"`
+	Missing    string `cel:"missing" changes:"event" label:"the missing confirmation" doc:"who has still to confirm, and until when, in words"`
+	Reviewed   bool   `cel:"reviewed" changes:"event" label:"reviewed" short:"{emergency.unreviewed}" doc:"the review of each earlier emergency promotion into the environment is closed"`
+	Unreviewed string `cel:"unreviewed" changes:"event" label:"the open reviews" doc:"which reviews are open, in words"`
 }
 
 // Advance makes them the facts of a later time, as far as time alone changes them.

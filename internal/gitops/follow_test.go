@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -189,6 +190,31 @@ func TestWhatWentBackIsWrittenDown(t *testing.T) {
 	o.forge.push(t, map[string]string{"targets/production.yaml": target("production", "r2")})
 	require.NoError(t, o.turn())
 	require.Len(t, o.promotions(), 2, "a person may ask for it again")
+}
+
+// What came in by the emergency path is written down in Git afterwards, and is not promoted once more.
+func TestAnEmergencyIsWrittenDown(t *testing.T) {
+	o := newOffice(t)
+	o.begin()
+	declared, err := o.Declared(t.Context())
+	require.NoError(t, err)
+	declared.Environments[1].Emergency = &estate.Emergency{Confirm: time.Hour}
+	id, err := o.engine.Start(t.Context(), declared, promotion.Request{Kind: promotion.KindPromote, Environment: "production", Release: digest("r2"), By: "ann",
+		Options: promotion.Options{Emergency: &promotion.Emergency{Reason: "nobody can ship", Second: "bob"}}})
+	require.NoError(t, err)
+	require.NoError(t, o.turn())
+	require.Equal(t, "r1", o.wanted(), "it acts first")
+	require.NoError(t, o.engine.Confirm(t.Context(), id, "bob"))
+	require.Equal(t, id, o.ends("promoted", digest("r2")))
+	o.forge.down.Store(true)
+	require.ErrorIs(t, o.turn(), ErrUnreachable)
+	o.forge.down.Store(false)
+	require.NoError(t, o.turn())
+	require.Equal(t, "r2", o.wanted())
+	said := run(t, o.forge.folder, "log", "-1", "--format=%s|%b", "main")
+	require.Contains(t, said, "production: in an emergency release r2|emergency: nobody can ship (asked by ann, confirmed by bob)")
+	require.NoError(t, o.turn())
+	require.Equal(t, []string{"r2 by ann: promoted"}, o.promotions())
 }
 
 func TestGitIsAwayWhileARollbackHappens(t *testing.T) {

@@ -88,7 +88,7 @@ func (f *Follower) tellOne(ctx context.Context, r store.Reversal) error {
 		}
 	}
 	m := Message{
-		Subject:  fmt.Sprintf("%s: back to release %s", r.Environment, or(back.Name, short(or(r.BackTo, "none")))),
+		Subject:  fmt.Sprintf("%s: %s %s", r.Environment, verb(r), or(back.Name, short(or(r.BackTo, "none")))),
 		Body:     r.Reason,
 		Trailers: [][2]string{{"Waybill-Environment", r.Environment}, {"Waybill-Release", or(r.BackTo, "none")}, {promotionTrailer, r.Promotion}},
 		Author:   Author{"Waybill", "waybill@localhost"}, At: r.CreatedAt,
@@ -113,6 +113,14 @@ func (f *Follower) tellOne(ctx context.Context, r store.Reversal) error {
 		return err
 	}
 	return f.Take(ctx)
+}
+
+// verb tells what went back from what came in by the emergency path, which acts before Git is told.
+func verb(r store.Reversal) string {
+	if strings.HasPrefix(r.Reason, store.EmergencyReason) {
+		return "in an emergency release"
+	}
+	return "back to release"
 }
 
 // decide says what a target becomes, and whether that is a change.

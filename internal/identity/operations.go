@@ -41,9 +41,13 @@ const (
 	PromotionForce    Operation = "promotion.force"
 	PromotionApprove  Operation = "promotion.approve"
 	PromotionReject   Operation = "promotion.reject"
+	PromotionBreak    Operation = "promotion.emergency"
+	PromotionConfirm  Operation = "promotion.confirm"
 	PromotionResume   Operation = "promotion.resume"
 	PromotionRollback Operation = "promotion.rollback"
 	PromotionLoss     Operation = "promotion.accept-loss"
+	ReviewRead        Operation = "review.read"
+	ReviewClose       Operation = "review.close"
 	QuarantineLift    Operation = "quarantine.lift"
 	CheckpointRead    Operation = "checkpoint.read"
 	CheckpointCreate  Operation = "checkpoint.create"
@@ -104,9 +108,13 @@ var rules = []Rule{
 	{PromotionForce, "promote although the environment before has not had the release", Here, operators, []Role{Admin}},
 	{PromotionApprove, "approve a promotion", Here, estate.ApprovingRoles, nobody},
 	{PromotionReject, "reject a promotion", Here, []Role{Approver, Operator, Security, Admin}, []Role{Author, Approver, Operator, Security, Admin}},
+	{PromotionBreak, "ask for an emergency promotion", Here, operators, operators},
+	{PromotionConfirm, "confirm an emergency promotion as the second person that it names", Here, []Role{Approver, Operator, Security, Admin}, nobody},
 	{PromotionResume, "let a promotion go on that waits for a person", Here, operators, operators},
 	{PromotionRollback, "take a promotion back", Here, operators, makers},
 	{PromotionLoss, "take one back although what was written since is lost", Here, operators, operators},
+	{ReviewRead, "see the reviews of emergency promotions", Here, everybody, everybody},
+	{ReviewClose, "close the review of an emergency promotion", Here, []Role{Approver, Operator, Security, Admin}, nobody},
 	{QuarantineLift, "let a release in again that was taken back", Here, operators, []Role{Admin}},
 	{CheckpointRead, "see checkpoints", Here, everybody, everybody},
 	{CheckpointCreate, "take a checkpoint", Here, operators, operators},

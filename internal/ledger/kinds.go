@@ -20,4 +20,9 @@ const (
 	EstateTaken       = "estate.taken"
 	EstateRefused     = "estate.refused"
 	EstateAccepted    = "estate.accepted"
+
+	EmergencyAsked     = "emergency.asked"
+	EmergencyConfirmed = "emergency.confirmed"
+	EmergencyLapsed    = "emergency.lapsed"
+	ReviewClosed       = "review.closed"
 )

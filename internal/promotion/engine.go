@@ -403,6 +403,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 				if err := e.recordConclusion(ctx, tx, w); err != nil {
 					return err
 				}
+				if err := e.callForReview(ctx, tx, w); err != nil {
+					return err
+				}
 				if err := e.rooms.Store.QueueReversal(ctx, tx, next.PromotionID); err != nil {
 					return err
 				}

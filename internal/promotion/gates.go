@@ -74,6 +74,10 @@ func gates(ctx context.Context, w *Work) (string, error) {
 	if err := w.rooms.Store.WatchGate(ctx, w.lease, w.topics(reads)); err != nil {
 		return "", err
 	}
+	clear(g.approvals) // what was given meanwhile told nobody
+	if g.confirmBy, err = g.emergency(w); err != nil {
+		return "", err
+	}
 	if err := g.gather(w, facts, reads); err != nil {
 		return "", err
 	}
@@ -93,7 +97,14 @@ func gates(ctx context.Context, w *Work) (string, error) {
 	case gate.Denied:
 		return "", failed("%s", result.Summary())
 	}
-	return "", &Wait{Until: wakeAt(result), Reason: oneLine(result.Summary())}
+	wait := &Wait{Until: wakeAt(result), Reason: oneLine(result.Summary())}
+	if !g.confirmBy.IsZero() {
+		if g.confirmBy.Before(wait.Until) {
+			wait.Until = g.confirmBy
+		}
+		w.secondAlone = len(result.Keeps()) == 1
+	}
+	return "", wait
 }
 
 // wakeAt is when time alone may change an answer.
@@ -106,7 +117,7 @@ func wakeAt(r gate.Result) time.Time {
 
 // guarded: something may be asked of this rollout. Where nothing can be, the step leaves no trace.
 var guarded condition = func(w *Work) (bool, string) {
-	return len(w.env.Policies) > 0 || w.env.Environment.Approvals != nil || w.env.Calendars, ""
+	return len(w.env.Policies) > 0 || w.env.Environment.Approvals != nil || w.env.Calendars || w.env.Environment.Emergency != nil || w.env.Reviews, ""
 }
 
 // topics are what events must be about that change these facts, or facts of these groups.
@@ -127,6 +138,11 @@ func (w *Work) topics(names []string) []string {
 			topic = VulnerabilityTopic
 		case "calendar":
 			topic = CalendarTopic
+		case "emergency":
+			topic = ReviewTopic(w.rollout.Environment)
+			if w.options.Emergency != nil {
+				topic = EmergencyTopic(w.promotion.ID)
+			}
 		}
 		if topic != "" && !slices.Contains(topics, topic) {
 			topics = append(topics, topic)
@@ -143,6 +159,12 @@ const (
 
 // ApprovalTopic is about the approvals of a promotion.
 func ApprovalTopic(promotion string) string { return "approval:" + promotion }
+
+// EmergencyTopic is about the confirmation of an emergency promotion.
+func EmergencyTopic(promotion string) string { return "emergency:" + promotion }
+
+// ReviewTopic is about the reviews of an environment's emergency promotions.
+func ReviewTopic(environment string) string { return "review:" + environment }
 
 // EnvironmentTopic is about what an environment serves.
 func EnvironmentTopic(environment string) string { return "environment:" + environment }

@@ -22,6 +22,7 @@ type gatherer struct {
 	approvals map[[2]string]*Approvals // by promotion and tenant
 	many      bool                     // several rollouts of a promotion may be asked about
 	sets      map[string]*gate.Set     // by the policies' JSON
+	confirmBy time.Time                // until when the emergency asked about is to be confirmed; zero: it need not be
 }
 
 type previous struct {
@@ -37,7 +38,7 @@ func (e *Engine) gatherer(ctx context.Context) *gatherer {
 func (g *gatherer) subject(w *Work) (*gate.Facts, error) {
 	f := &gate.Facts{
 		Now:         time.Now().UTC(),
-		Promotion:   gate.Promotion{ID: w.promotion.ID, Author: w.promotion.RequestedBy, Class: string(w.memory.Plan.Class)},
+		Promotion:   gate.Promotion{ID: w.promotion.ID, Author: w.promotion.RequestedBy, Class: string(w.memory.Plan.Class), Emergency: w.options.Emergency != nil},
 		Environment: gate.Environment{Name: w.rollout.Environment},
 		Tenant:      gate.Tenant{Name: w.tenant.Name, Ring: w.tenant.Ring, Labels: w.tenant.Labels},
 		Unknown:     map[string]string{}, Final: map[string]bool{},
@@ -66,7 +67,17 @@ func (g *gatherer) policies(w *Work, f *gate.Facts) ([]estate.Policy, error) {
 		return nil, err
 	}
 	if calendar != nil {
-		own.Rules = append(own.Rules, estate.PolicyRule{ID: "window", Expr: "calendar.open", Why: "a calendar is about this tenant", Emergency: "skip"})
+		window := estate.PolicyRule{ID: "window", Expr: "calendar.open", Why: "a calendar is about this tenant"}
+		if w.env.Environment.Emergency.Skip(estate.SkipWindow) {
+			window.Emergency = "skip"
+		}
+		own.Rules = append(own.Rules, window)
+	}
+	switch {
+	case w.options.Emergency != nil:
+		own.Rules = append(own.Rules, estate.PolicyRule{ID: "second", Expr: "emergency.confirmed", Why: "nobody breaks the glass alone"})
+	case w.env.Environment.Emergency != nil || w.env.Reviews:
+		own.Rules = append(own.Rules, estate.PolicyRule{ID: "review", Expr: "emergency.reviewed", Why: "what was let in by an emergency is looked at before anything else comes"})
 	}
 	if len(own.Rules) > 0 {
 		policies = append(policies, own)
@@ -86,6 +97,7 @@ func (g *gatherer) gather(w *Work, f *gate.Facts, reads []string) error {
 		{[]string{"previous"}, func(w *Work, f *gate.Facts) error { return g.previous(w.env.Before, w.memory.Release, f) }},
 		{[]string{"approval", "approvals"}, func(w *Work, f *gate.Facts) error { return g.approval(w.promotion.ID, w.tenant.Name, f) }},
 		{[]string{"calendar"}, g.window},
+		{[]string{"emergency"}, g.emergencyFacts},
 	} {
 		asked := slices.ContainsFunc(reads, func(name string) bool {
 			return slices.Contains(part.of, name) || slices.Contains(part.of, groupOf(name))
@@ -127,6 +139,9 @@ func (g *gatherer) release(w *Work, f *gate.Facts) error {
 		return err
 	case old.Digest == r.Digest, old.Base.Digest != r.Base.Digest && slices.EqualFunc(old.Modules, r.Modules, sameModule):
 		f.Promotion.Change = "infrastructure"
+	}
+	if f.Promotion.Emergency {
+		f.Promotion.Change = "emergency"
 	}
 	if g.rooms.Gates.Authors == nil {
 		f.Unknown["release.authors"] = "nobody tells who made it"

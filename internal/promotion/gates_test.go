@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ type gated struct {
 	tenants  []estate.Tenant
 
 	calendars []estate.Calendar
+	emergency *estate.Emergency
+	open      atomic.Bool // the calendar of atGlass
 }
 
 func atGates(t *testing.T, rules ...estate.PolicyRule) *gated {
@@ -65,11 +68,16 @@ func (g *gated) engine() *Engine {
 
 func (g *gated) ask(e *Engine) string {
 	g.t.Helper()
-	id, err := e.Start(g.t.Context(), &estate.Estate{
-		Environments: []estate.Environment{{Name: g.before()}, {Name: g.kind}}, Tenants: g.tenants, Policies: g.policies, Calendars: g.calendars,
-	}, Request{Kind: g.kind, Environment: g.kind, Release: g.digest(), By: "ann"})
+	id, err := g.request(e, Request{})
 	require.NoError(g.t, err)
 	return id
+}
+
+func (g *gated) request(e *Engine, q Request) (string, error) {
+	q.Kind, q.Environment, q.Release, q.By = g.kind, g.kind, g.digest(), "ann"
+	return e.Start(g.t.Context(), &estate.Estate{
+		Environments: []estate.Environment{{Name: g.before()}, {Name: g.kind, Emergency: g.emergency}}, Tenants: g.tenants, Policies: g.policies, Calendars: g.calendars,
+	}, q)
 }
 
 // serves makes the environment before serve the release since some time.

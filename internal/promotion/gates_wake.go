@@ -98,7 +98,8 @@ func (e *Engine) again(g *gatherer, t *store.Gate, topics []string, now time.Tim
 		return false, fmt.Errorf("the facts that were kept do not parse: %w", err)
 	}
 	facts.Advance(now)
-	if len(topics) == 0 {
+	if len(topics) == 0 || facts.Promotion.Emergency { // an emergency ends at a time that is no fact
+
 		return false, nil
 	}
 	for _, topic := range topics {

@@ -43,6 +43,8 @@ func (w *Work) news(next store.Rollout, now time.Time) (notify.Message, bool) {
 	case next.State == store.Waiting:
 		m.Text, m.Needed = needed(next.Reason, p)
 		return of(estate.EventWaiting, "%s waits for a person", what)
+	case next.State == store.Running && next.WaitsFor != "" && w.secondAlone:
+		return m, false // told when the glass was broken
 	case next.State == store.Running && next.WaitsFor != "" && next.Attempt == 0 && w.at(next) == "gates":
 		m.Text, m.Needed = "It waits before anything is touched, and goes on by itself once nothing is missing.", next.WaitsFor
 		if len(w.env.Tenants) > 1 { // what is asked is mostly asked of all of them: told once

@@ -39,9 +39,16 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 	case w.memory.OldRelease == "":
 		return unrehearsed("no release serves yet, so there is nothing to go back to")
 	}
-	report, err := w.evidence(ctx)
+	find := w.evidence
+	if w.skips(estate.SkipRehearsal) {
+		find = w.proven
+	}
+	report, err := find(ctx)
 	if err != nil {
 		return "", err
+	}
+	if report == nil && w.skips(estate.SkipRehearsal) {
+		return unrehearsed("not rehearsed: an emergency does not wait for it")
 	}
 	if report == nil || report.Outcome == rehearsal.Unfinished {
 		why := "there is no checkpoint since the database was last updated that is younger than " + evidenceAge.String()
@@ -94,15 +101,8 @@ func learn(plan *Plan, report *rehearsal.Report, least estate.Class) {
 // evidence finds a fresh report about this very update, or has one made. nil: there is no checkpoint to make it on.
 func (w *Work) evidence(ctx context.Context) (*rehearsal.Report, error) {
 	if w.memory.Rehearsal == "" {
-		kept, err := w.rooms.Store.ProvenRehearsal(ctx, w.rollout.Environment, w.tenant.Name, w.memory.Release, w.memory.OldRelease)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil {
-			report, err := reportOf(kept)
-			if err != nil || report != nil && w.fits(report) {
-				return report, err
-			}
+		if report, err := w.proven(ctx); err != nil || report != nil {
+			return report, err
 		}
 		list, err := w.rooms.Checkpoints.List(ctx, w.rollout.Environment, w.tenant.Name)
 		if err != nil {
@@ -118,6 +118,21 @@ func (w *Work) evidence(ctx context.Context) (*rehearsal.Report, error) {
 		}
 	}
 	return w.awaitRehearsal(ctx)
+}
+
+// proven is a fresh report about this very update that is there already; nil: there is none.
+func (w *Work) proven(ctx context.Context) (*rehearsal.Report, error) {
+	kept, err := w.rooms.Store.ProvenRehearsal(ctx, w.rollout.Environment, w.tenant.Name, w.memory.Release, w.memory.OldRelease)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	report, err := reportOf(kept)
+	if err != nil || report == nil || !w.fits(report) {
+		return nil, err
+	}
+	return report, nil
 }
 
 func (w *Work) askRehearsal(ctx context.Context) error {

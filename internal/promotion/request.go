@@ -44,6 +44,14 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	if err != nil {
 		return "", err
 	}
+	if err := checkEmergency(&q, snapshot); err != nil {
+		return "", err
+	}
+	if open, err := e.rooms.Store.Reviews(ctx, q.Environment, false); err != nil {
+		return "", err
+	} else if len(open) > 0 {
+		snapshot.Reviews = true
+	}
 	if _, err := e.rules.Compile(snapshot.Policies); err != nil {
 		return "", badRequest("the estate's policies cannot be read: %w", err)
 	}
@@ -76,6 +84,9 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		if err := recordAsked(ctx, tx, p, q, snapshot); err != nil {
 			return err
 		}
+		if err := e.breakGlass(ctx, tx, p, q, snapshot); err != nil {
+			return err
+		}
 		for _, r := range rollouts {
 			if err := e.enqueue(ctx, tx, r.ID, 0); err != nil {
 				return err
@@ -86,7 +97,20 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		}
 		return nil
 	})
+	if errors.Is(err, store.ErrTenantBusy) {
+		return "", e.busy(ctx, p.Environment, snapshot, err)
+	}
 	return p.ID, err
+}
+
+// busy names the promotion that is in the way.
+func (e *Engine) busy(ctx context.Context, environment string, s Snapshot, err error) error {
+	for _, t := range s.Tenants {
+		if r, lookup := e.rooms.Store.ActiveRollout(ctx, environment, t.Name); lookup == nil {
+			return fmt.Errorf("%w: %s. Look at it: waybill promotion show %s; one that waits at its gates is ended by: waybill reject %s --reason …", err, r.PromotionID, r.PromotionID, r.PromotionID)
+		}
+	}
+	return err
 }
 
 func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {

@@ -68,6 +68,7 @@ type Snapshot struct {
 	Vulnerabilities *estate.Vulnerabilities `json:"vulnerabilities,omitempty"` // nil where the estate has none: nothing is compared
 	Policies        []estate.Policy         `json:"policies,omitempty"`        // that hold in the environment
 	Calendars       bool                    `json:"calendars,omitempty"`       // the estate has calendars; they are read anew each time
+	Reviews         bool                    `json:"reviews,omitempty"`         // of emergency promotions were open when it was asked for
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }
@@ -77,6 +78,8 @@ type Options struct {
 	Checkpoint string `json:"checkpoint,omitempty"` // restore: which
 	Of         string `json:"of,omitempty"`         // rollback: the promotion that is taken back
 	Force      bool   `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
+
+	Emergency *Emergency `json:"emergency,omitempty"` // nil: an ordinary promotion
 }
 
 // Plan is what a rollout is going to do.
@@ -138,6 +141,8 @@ type Work struct {
 	tenant    estate.Tenant // as the estate declares it
 	state     store.Tenant  // as Waybill last decided
 	memory    Memory
+
+	secondAlone bool // the gates of an emergency wait for its second person alone, who is called otherwise
 }
 
 func (e *Engine) newWork(ctx context.Context, r store.Rollout, lease store.Lease) (*Work, error) {

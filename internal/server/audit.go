@@ -31,7 +31,9 @@ func (a auditor) Record(ctx context.Context, e identity.Entry) {
 	if event.Actor == "" {
 		event.Actor = "unknown" // nobody has shown who they are
 	}
-	if strings.HasPrefix(string(e.Operation), "promotion.") && e.Operation != identity.PromotionStart && e.Operation != identity.PromotionForce {
+	switch { // those that are about a promotion, and not about a release
+	case e.Operation == identity.PromotionStart, e.Operation == identity.PromotionForce, e.Operation == identity.PromotionBreak:
+	case strings.HasPrefix(string(e.Operation), "promotion."), e.Operation == identity.ReviewClose:
 		event.Promotion = e.Subject
 	}
 	if err := ledger.Record(ctx, a.store.Pool, event); err != nil {

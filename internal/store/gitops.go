@@ -88,18 +88,22 @@ func (s *Store) Reversals(ctx context.Context) ([]Reversal, error) {
 	return many[Reversal](ctx, s.Pool, "select * from reversals where done_at is null order by id")
 }
 
+// EmergencyReason begins the reason of what came in by the emergency path, which Git is told afterwards too.
+const EmergencyReason = "emergency: "
+
 // QueueReversal writes down, in the transaction that ends a promotion, that Git has to be told when the environment's
 // tenants then serve another release than Git wants. Where they serve different ones, a person has to decide.
 func (s *Store) QueueReversal(ctx context.Context, tx pgx.Tx, promotion string) error {
 	_, err := tx.Exec(ctx, `insert into reversals (environment, release, back_to, promotion, reason)
-		select t.environment, t.release, n.serving, p.id, coalesce((select r.reason from rollouts r where r.promotion_id = p.id and r.reason <> '' order by r.id limit 1), '')
+		select t.environment, t.release, n.serving, p.id, coalesce((select $2::text || x.reason || ' (asked by ' || x.asked_by || ', confirmed by ' || x.second || ')' from emergencies x where x.promotion_id = p.id and p.outcome = 'promoted'),
+				(select r.reason from rollouts r where r.promotion_id = p.id and r.reason <> '' order by r.id limit 1), '')
 		from promotions p
 		join targets t on t.environment = p.environment and t.release <> ''
 		join (select environment, min(serving_release) serving, max(serving_release) other from tenants group by environment) n on n.environment = p.environment
 		where p.id = $1 and p.finished_at is not null and n.serving = n.other and n.serving <> t.release
-			and (p.kind in ('rollback', 'restore') or p.release = t.release)
+			and (p.kind in ('rollback', 'restore') or p.release = t.release or p.options ? 'emergency')
 			and not exists (select from promotions later where later.environment = p.environment and later.finished_at is null)
-		on conflict (promotion) do nothing`, promotion)
+		on conflict (promotion) do nothing`, promotion, EmergencyReason)
 	return err
 }
 

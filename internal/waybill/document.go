@@ -23,6 +23,7 @@ type Document struct {
 	Origin    Origin       `json:"origin"`
 	Rollouts  []Rollout    `json:"rollouts" doc:"One for each tenant"`
 	Approvals []Decision   `json:"approvals" doc:"Who approved or rejected, from the ledger"`
+	Emergency *Emergency   `json:"emergency,omitempty" doc:"Somebody broke the glass for it"`
 	Reverse   Reverse      `json:"reverse"`
 	Ledger    ledger.Proof `json:"ledger"`
 }
@@ -176,6 +177,25 @@ type Step struct {
 	Detail   string     `json:"detail,omitempty"`
 	Started  time.Time  `json:"started"`
 	Finished *time.Time `json:"finished,omitempty"`
+}
+
+// Emergency says who broke the glass and why, who confirmed it, what was not asked, and what its review found.
+type Emergency struct {
+	AskedBy   string     `json:"asked_by"`
+	Reason    string     `json:"reason"`
+	Asked     time.Time  `json:"asked"`
+	Second    string     `json:"second" doc:"Who was to confirm it"`
+	ConfirmBy time.Time  `json:"confirm_by"`
+	Confirmed *time.Time `json:"confirmed,omitempty" doc:"Absent where nobody had confirmed it: nothing was begun then"`
+	Skipped   []string   `json:"skipped" doc:"What was not asked of it, and would have been of an ordinary promotion"`
+	Review    *Review    `json:"review,omitempty" doc:"Absent while it is open, and where there was nothing to review"`
+}
+
+// Review is what somebody else found afterwards.
+type Review struct {
+	By     string    `json:"by"`
+	Closed time.Time `json:"closed"`
+	Note   string    `json:"note"`
 }
 
 // Decision is what a person decided.

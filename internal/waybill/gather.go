@@ -80,6 +80,9 @@ func (s Sources) Gather(ctx context.Context, id string) (Document, error) {
 	if err := s.changes(ctx, &d, target, memories); err != nil {
 		return d, err
 	}
+	if d.Emergency, err = s.emergency(ctx, p.ID); err != nil {
+		return d, err
+	}
 	d.Origin = s.origin(ctx, target, p.Environment)
 	if d.Reverse, err = s.reverse(ctx, p, rollouts, memories); err != nil {
 		return d, err
@@ -89,6 +92,20 @@ func (s Sources) Gather(ctx context.Context, id string) (Document, error) {
 	}
 	d.Approvals = decisions(d.Ledger.Entries)
 	return d, nil
+}
+
+func (s Sources) emergency(ctx context.Context, promotion string) (*Emergency, error) {
+	x, err := s.Store.Emergency(ctx, promotion)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	view := &Emergency{AskedBy: x.AskedBy, Reason: x.Reason, Asked: x.AskedAt.UTC(), Second: x.Second, ConfirmBy: x.ConfirmBy.UTC(), Confirmed: inUTC(x.ConfirmedAt), Skipped: append([]string{}, x.Skipped...)}
+	if x.ReviewedAt != nil {
+		view.Review = &Review{By: x.ReviewedBy, Closed: x.ReviewedAt.UTC(), Note: x.Note}
+	}
+	return view, nil
 }
 
 func inUTC(t *time.Time) *time.Time {

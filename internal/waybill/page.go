@@ -17,18 +17,20 @@ import (
 var pageHTML string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"seconds": func(s float64) string { return fmt.Sprintf("%.1f s", s) },
-	"at":      at,
-	"took":    took,
-	"bytes":   size,
-	"short":   short,
-	"word":    word,
-	"join":    strings.Join,
-	"count":   count,
-	"says":    says,
-	"schema":  schemaWord,
-	"draw":    draw,
-	"yes":     func(b *bool) bool { return b != nil && *b },
+	"seconds":      func(s float64) string { return fmt.Sprintf("%.1f s", s) },
+	"at":           at,
+	"took":         took,
+	"bytes":        size,
+	"short":        short,
+	"word":         word,
+	"join":         strings.Join,
+	"count":        count,
+	"says":         says,
+	"schema":       schemaWord,
+	"draw":         draw,
+	"yes":          func(b *bool) bool { return b != nil && *b },
+	"confirmation": confirmation,
+	"review":       review,
 	"bad": func(outcome string) bool {
 		return outcome == "failed" || outcome == "interrupted" || outcome == "retried"
 	},

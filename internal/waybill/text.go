@@ -56,6 +56,16 @@ func WriteText(w io.Writer, d Document) {
 		}
 		line("changed", "against %s: %s", c.From.Name, strings.Join(names, ", "))
 	}
+	if x := d.Emergency; x != nil {
+		line("emergency", "%s: %s", x.AskedBy, x.Reason)
+		line("", "%s", confirmation(x))
+		if len(x.Skipped) > 0 {
+			line("", "not asked: %s", strings.Join(x.Skipped, ", "))
+		}
+		if x.Confirmed != nil {
+			line("", "%s", review(x))
+		}
+	}
 	for _, a := range d.Approvals {
 		line(a.Kind, "%s, %s %s", a.Actor, at(a.Time), a.Detail)
 	}
@@ -99,6 +109,20 @@ func WriteText(w io.Writer, d Document) {
 	l := d.Ledger
 	line("ledger", "%d entries, %d to %d, under the head at %d signed %s", len(l.Entries), l.Entries[0].Sequence, l.Entries[len(l.Entries)-1].Sequence, l.Head.Sequence, at(l.Head.Time))
 	_ = t.Flush()
+}
+
+func confirmation(x *Emergency) string {
+	if x.Confirmed == nil {
+		return fmt.Sprintf("%s has not confirmed it; the time for that ends, or ended, %s", x.Second, at(x.ConfirmBy))
+	}
+	return fmt.Sprintf("confirmed by %s, %s", x.Second, at(x.Confirmed))
+}
+
+func review(x *Emergency) string {
+	if x.Review == nil {
+		return "its review is open"
+	}
+	return fmt.Sprintf("reviewed by %s, %s: %s", x.Review.By, at(x.Review.Closed), x.Review.Note)
 }
 
 func because(reason string) string {

@@ -78,6 +78,40 @@ func TestWaybill(t *testing.T) {
 	}
 }
 
+// An emergency tells who broke the glass, who confirmed it, what was not asked, and what its review found.
+func TestWaybillOfAnEmergency(t *testing.T) {
+	s := setup(t)
+	s.promotion("e1", estate.Compatible)
+	shown := func(d Document) string {
+		var text, html bytes.Buffer
+		WriteText(&text, d)
+		require.NoError(t, WritePage(&html, d, nil))
+		require.Equal(t, d.Emergency != nil, strings.Contains(html.String(), "Broke the glass"))
+		require.NotContains(t, html.String(), "ZgotmplZ")
+		return text.String()
+	}
+	d, _ := s.cut("e1")
+	require.Nil(t, d.Emergency)
+	require.NotContains(t, shown(d), "emergency")
+
+	s.exec("insert into emergencies (promotion_id, environment, asked_by, reason, second, skipped, asked_at, confirm_by) values ('e1', 'production', 'ann', 'nobody can ship', 'bert', '{environment/window,production/soak}', $1, $2)", began, began.Add(15*time.Minute))
+	d, _ = s.cut("e1")
+	require.Contains(t, shown(d), "bert has not confirmed it; the time for that ends, or ended, 2026-11-20 21:15:00 UTC")
+	s.exec("update emergencies set confirmed_at = $1 where promotion_id = 'e1'", began.Add(time.Minute))
+	d, _ = s.cut("e1")
+	text := shown(d)
+	for _, says := range []string{"ann: nobody can ship", "confirmed by bert, 2026-11-20 21:01:00 UTC", "not asked: environment/window, production/soak", "its review is open"} {
+		require.Contains(t, text, says)
+	}
+	s.exec("update emergencies set reviewed_at = $1, reviewed_by = 'carl', note = 'we read the mails now' where promotion_id = 'e1'", began.Add(time.Hour))
+	d, bundle := s.cut("e1")
+	require.Contains(t, shown(d), "reviewed by carl, 2026-11-20 22:00:00 UTC: we read the mails now")
+	opened, err := Open(bundle, s.keys(), time.Now())
+	require.NoError(t, err)
+	require.Equal(t, []string{"environment/window", "production/soak"}, opened.Document.Emergency.Skipped)
+	require.Equal(t, &Review{By: "carl", Closed: began.Add(time.Hour), Note: "we read the mails now"}, opened.Document.Emergency.Review)
+}
+
 // Whoever alters anything is found out, with the public key alone.
 func TestForgedWaybills(t *testing.T) {
 	s := setup(t)
