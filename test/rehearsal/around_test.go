@@ -166,8 +166,10 @@ func blocked(t *testing.T, c change, r *rehearsal.Report, rate float64) {
 	i := slices.IndexFunc(r.Timeline.Locks, func(l rehearsal.Lock) bool { return l.Table == table && l.Blocks == "reads and writes" })
 	require.GreaterOrEqual(t, i, 0, "%v", r.Timeline.Locks)
 	l := r.Timeline.Locks[i]
-	want := rate * (l.To - l.From)
-	t.Logf("%.1f uses a second, locked for %.1f s: %.0f would wait, %.0f were told", rate, l.To-l.From, want, l.Blocked)
+	want := rate * l.HeldSeconds // without what the update waited for a CPU meanwhile
+	t.Logf("%.1f uses a second, locked for %.1f s, %.1f of them of its own: %.0f would wait, %.0f were told", rate, l.To-l.From, l.HeldSeconds, want, l.Blocked)
+	assert.Positive(t, l.HeldSeconds)
+	assert.LessOrEqual(t, l.HeldSeconds, l.To-l.From+.01)
 	assert.Greater(t, l.Blocked, want/2)
 	assert.Less(t, l.Blocked, want*2)
 }
