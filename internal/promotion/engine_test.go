@@ -119,7 +119,7 @@ func (b *bench) until(promotion string, so func(store.Rollout) bool) store.Rollo
 	defer cancel()
 	var r store.Rollout
 	require.NoError(b.t, poll(ctx, 10*time.Millisecond, func() (bool, error) {
-		found, err := b.store.Rollouts(ctx, promotion)
+		found, err := b.store.Rollouts(b.t.Context(), promotion) // not ctx: its end says where the rollout stands, and no more
 		if err != nil {
 			return false, err
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -298,4 +299,22 @@ func TestThousandGates(t *testing.T) {
 	require.NoError(t, err)
 	_, err = g.store.Pool.Exec(t.Context(), "delete from river_job where kind = 'advance'")
 	require.NoError(t, err)
+}
+
+// Two events at once, each of which satisfies half of what is asked: neither is lost, whichever is written down last.
+func TestTwoEventsAtOnce(t *testing.T) {
+	for range 5 {
+		a := asksPeople(t, soak("24h"))
+		id := a.promote()
+		a.until(id, waitsFor("1 approval"))
+		a.serves(25 * time.Hour)
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := a.decide(id, "bert", true)
+			assert.NoError(t, err)
+		})
+		both.Go(func() { assert.NoError(t, a.e.Happened(t.Context(), EnvironmentTopic(a.before()))) })
+		both.Wait()
+		require.Equal(t, store.Promoted, a.until(id, ended).Outcome)
+	}
 }

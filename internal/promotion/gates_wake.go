@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,8 +85,14 @@ func (e *Engine) reconsider(ctx context.Context, topics []string) error {
 			wake = append(wake, t.RolloutID)
 		}
 	}
-	if err := e.rooms.Store.SleepOn(ctx, sleep); err != nil {
+	slept, err := e.rooms.Store.SleepOn(ctx, sleep)
+	if err != nil {
 		return err
+	}
+	for _, t := range sleep { // two events at once each knew half: the step finds out everything
+		if !slices.Contains(slept, t.RolloutID) {
+			wake = append(wake, t.RolloutID)
+		}
 	}
 	return e.rouse(ctx, wake)
 }

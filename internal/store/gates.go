@@ -42,7 +42,7 @@ func (s *Store) KeepGate(ctx context.Context, l Lease, g Gate) error {
 		if err := l.check(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `update gates set topics = $2, policies = $3, facts = $4, result = $5, evaluated_at = now() where rollout_id = $1`,
+		_, err := tx.Exec(ctx, `update gates set topics = $2, policies = $3, facts = $4, result = $5, evaluated_at = clock_timestamp() where rollout_id = $1`,
 			l.Rollout, append([]string{}, g.Topics...), g.Policies, g.Facts, g.Result)
 		return err
 	})
@@ -61,26 +61,33 @@ func (s *Store) TouchGates(ctx context.Context, topics []string) ([]Gate, error)
 		returning g.*, r.promotion_id, r.epoch, r.lease_until is null as asleep`, topics)
 }
 
-// SleepOn writes new answers of gates down whose rollouts go on waiting. Those that somebody works on by now
-// are left alone: that step sees for itself.
-func (s *Store) SleepOn(ctx context.Context, gates []Gate) error {
+// SleepOn writes new answers of gates down whose rollouts go on waiting, and returns which. Left alone are those that
+// somebody works on by now, and those whose answer another event has renewed since they were read: this one was not
+// given with what that one brought.
+func (s *Store) SleepOn(ctx context.Context, gates []Gate) (slept []string, err error) {
 	if len(gates) == 0 {
-		return nil
+		return nil, nil
 	}
 	var ids, waits []string
 	var facts, results []string
 	var epochs []int64
 	var wakes []*time.Time
+	var read []time.Time
 	for _, g := range gates {
 		ids, waits, epochs, wakes = append(ids, g.RolloutID), append(waits, g.WaitsFor), append(epochs, g.Epoch), append(wakes, g.WakeAt)
-		facts, results = append(facts, string(g.Facts)), append(results, string(g.Result))
+		facts, results, read = append(facts, string(g.Facts)), append(results, string(g.Result)), append(read, g.EvaluatedAt)
 	}
-	_, err := s.Pool.Exec(ctx, `with new as (select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[]) as n (id, waits_for, epoch, wake_at, facts, result)),
+	rows, err := s.Pool.Query(ctx, `with new as (select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[])
+			as n (id, waits_for, epoch, wake_at, facts, result, read)),
 		slept as (update rollouts r set waits_for = n.waits_for, wake_at = n.wake_at, revision = r.revision + 1 from new n
 			where r.id = n.id and r.epoch = n.epoch and r.lease_until is null and r.state = 'running' and r.abort = '' returning r.id)
-		update gates g set facts = n.facts::jsonb, result = n.result::jsonb, evaluated_at = now() from new n join slept on slept.id = n.id where g.rollout_id = n.id`,
-		ids, waits, epochs, wakes, facts, results)
-	return err
+		update gates g set facts = n.facts::jsonb, result = n.result::jsonb, evaluated_at = clock_timestamp() from new n join slept on slept.id = n.id
+			where g.rollout_id = n.id and g.evaluated_at = n.read returning g.rollout_id`,
+		ids, waits, epochs, wakes, facts, results, read)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // Wake makes rollouts that wait for a time go on now, and returns what their next jobs are about.
