@@ -219,6 +219,12 @@ func TestApprovalsLapse(t *testing.T) {
 	r := a.until(id, waitsFor("its time ran out"))
 	require.NotContains(t, a.noted(), "do last")
 
+	// Two events were told; whatever they still set going would write its own memory over what is changed here.
+	require.Eventually(t, func() bool {
+		var left int
+		require.NoError(t, a.store.Pool.QueryRow(t.Context(), "select count(*) from river_job where finalized_at is null").Scan(&left))
+		return left == 0
+	}, 30*time.Second, 10*time.Millisecond)
 	before := a.look(id).Binding
 	_, err = a.store.Pool.Exec(t.Context(), `update rollouts set memory = jsonb_set(memory, '{plan,rehearsal}', '"another"') where id = $1`, r.ID)
 	require.NoError(t, err)
