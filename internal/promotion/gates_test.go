@@ -59,11 +59,19 @@ func (g *gated) engine() *Engine {
 	require.NoError(g.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(g.t.Context()))
 	ended := make(chan error, 1)
+	var before int64
+	require.NoError(g.t, g.store.Pool.QueryRow(ctx, "select coalesce(max(id), 0) from river_job").Scan(&before))
 	go func() { ended <- e.Run(ctx) }()
 	g.t.Cleanup(sync.OnceFunc(func() {
 		cancel()
 		require.NoError(g.t, <-ended)
 	}))
+	// A server that starts looks at all gates once. What comes after is about events alone.
+	require.Eventually(g.t, func() bool {
+		var looked bool
+		require.NoError(g.t, g.store.Pool.QueryRow(ctx, "select exists (select from river_job where id > $1 and kind = 'gates' and finalized_at is not null)", before).Scan(&looked))
+		return looked
+	}, 60*time.Second, 5*time.Millisecond)
 	return e
 }
 
