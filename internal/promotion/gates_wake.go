@@ -106,7 +106,6 @@ func (e *Engine) again(g *gatherer, t *store.Gate, topics []string, now time.Tim
 	}
 	facts.Advance(now)
 	if len(topics) == 0 || facts.Promotion.Emergency { // an emergency ends at a time that is no fact
-
 		return false, nil
 	}
 	for _, topic := range topics {

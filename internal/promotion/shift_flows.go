@@ -39,14 +39,15 @@ func watchFlows(ctx context.Context, w *Work, beside string) *flowRounds {
 				burden.Go(func() { _, _ = w.flowRound(ctx, beside, database, round) })
 			}
 			next, err := w.flowRound(ctx, pool, database, round)
-			burden.Wait()
 			if ctx.Err() != nil {
+				burden.Wait()
 				return
 			}
 			f.mu.Lock()
 			next.rounds, next.passed, next.err = f.state.rounds+1, f.state.passed+next.passed, err
 			f.state = next
 			f.mu.Unlock()
+			burden.Wait() // a failure on the new pool is known by now, whatever the old one takes
 			if err != nil || sleep(ctx, flowsEvery) != nil {
 				return
 			}

@@ -66,7 +66,7 @@ func draw(c *Chart) template.HTML {
 			}
 			fmt.Fprintf(&d, "%c%.1f %.1f", move, x(i), y(*v))
 			if move == 'M' {
-				fmt.Fprintf(&d, "h0.1") // one value alone is a dot
+				d.WriteString("h0.1") // one value alone is a dot
 			}
 			move, ends[line.class] = 'L', y(*v)
 		}

@@ -43,7 +43,7 @@ environment: production
 database: %s
 hosts: [%s]
 modules: [acme_base, acme_dock, acme_label]
-`, address, cmp.Or(f.head["events"], "150"), cmp.Or(f.head["bake"], "3s"), stage.Database, stage.Host),
+`, address, cmp.Or(f.head["events"], "600"), cmp.Or(f.head["bake"], "3s"), stage.Database, stage.Host),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
