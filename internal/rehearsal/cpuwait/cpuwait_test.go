@@ -32,9 +32,9 @@ func TestMeter(t *testing.T) {
 	look := func() (time.Duration, time.Duration, time.Duration, time.Duration) {
 		return all.Look(Root{spin, "spinner"}, Root{other, "spinner"}), none.Look(Root{spin, "no such"}), still.Look(Root{idle, ""}), gone.Look(Root{0, ""})
 	}
+	began := time.Now() // before the first look, from which the meter counts
 	a, n, s, g := look()
 	assert.Zero(t, a+n+s+g, "what was before the first look does not count")
-	began := time.Now()
 	require.Eventually(t, func() bool {
 		a, n, s, g = look()
 		return a > 300*time.Millisecond
