@@ -152,6 +152,7 @@ func (b Backend) routes(api huma.API) {
 	b.estateRoutes(api)
 	b.vulnerabilityRoutes(api)
 	b.ledgerRoutes(api)
+	b.secretRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

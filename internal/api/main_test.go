@@ -30,6 +30,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
@@ -98,6 +99,11 @@ func (b *bench) later(d time.Duration) {
 	b.now = b.now.Add(d)
 }
 
+// empty is a runtime where nothing runs.
+type empty struct{ runtime.Runtime }
+
+func (empty) Pools(context.Context, string) ([]runtime.PoolState, error) { return nil, nil }
+
 func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, state: storetest.Shared(t, cluster(t)), now: time.Now()}
@@ -112,7 +118,9 @@ func setup(t *testing.T) *bench {
 		return &e.Access, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	engine, err := promotion.New(promotion.Rooms{Store: b.state}, "nobody", quiet, nil)
+	engine, err := promotion.New(promotion.Rooms{Store: b.state, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
+		return promotion.Place{Runtime: empty{}}, nil
+	}}, "nobody", quiet, nil)
 	require.NoError(t, err)
 	bucket, err := checkpoint.Open(t.Context(), "file://"+t.TempDir(), nil, nil)
 	require.NoError(t, err)

@@ -47,10 +47,13 @@ type Status struct {
 	Loaded      []string `json:"loaded"`    // whose registry this process has loaded
 }
 
+// Keys gives the keys that a pool may know just now, the likeliest first. It is asked before every call, since keys change.
+type Keys func(context.Context) ([][]byte, error)
+
 // Client calls the bridge of one pool. It is safe for concurrent use.
 type Client struct {
 	base string
-	key  []byte
+	keys Keys
 	http *http.Client
 	now  func() time.Time
 }
@@ -58,6 +61,13 @@ type Client struct {
 // NewClient returns a client for the pool at baseURL (PoolState.Bridge), signing with the
 // environment's key. Calls are bounded by their context alone: opening a registry takes seconds.
 func NewClient(baseURL string, key []byte) *Client {
+	key = bytes.Clone(key)
+	return NewClientWith(baseURL, func(context.Context) ([][]byte, error) { return [][]byte{key}, nil })
+}
+
+// NewClientWith is NewClient for an environment whose key may change while the client is in use: a pool knows one key at a
+// time, and a call that it refuses for the key (it has done nothing then) is made again with the other.
+func NewClientWith(baseURL string, keys Keys) *Client {
 	transport := &http.Transport{
 		Proxy:                  nil, // a pool is reached directly, whatever the server's environment says
 		MaxIdleConnsPerHost:    2,
@@ -66,7 +76,7 @@ func NewClient(baseURL string, key []byte) *Client {
 	}
 	return &Client{
 		base: strings.TrimRight(baseURL, "/"),
-		key:  bytes.Clone(key),
+		keys: keys,
 		now:  time.Now,
 		http: &http.Client{
 			Transport:     transport,
@@ -132,16 +142,41 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return answer, err
 }
 
+// errKey is in the error of a call that was refused as if its key were wrong.
+var errKey = errors.New("not found")
+
 func (c *Client) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	refused := fmt.Errorf("%w: %s %s%s: there is no key to sign with", ErrRefused, method, c.base, path)
+	var last []byte
+	for range 3 {
+		keys, err := c.keys(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %s %s%s: find out the key: %w", ErrUnreachable, method, c.base, path, err)
+		}
+		// Between two tries a pool may have taken the new key, and the old one may have gone.
+		if len(keys) == 1 && bytes.Equal(keys[0], last) {
+			return refused
+		}
+		for _, key := range keys {
+			last = key
+			if refused = c.callWith(ctx, key, method, path, body, answer); !errors.Is(refused, errKey) {
+				return refused
+			}
+		}
+	}
+	return refused
+}
+
+func (c *Client) callWith(ctx context.Context, key []byte, method, path string, body []byte, answer any) error {
 	what := method + " " + c.base + path
-	if len(bytes.Trim(c.key, " \t\r\n")) < MinKey {
+	if len(bytes.Trim(key, " \t\r\n")) < MinKey {
 		return fmt.Errorf("%w: %s: the key has less than %d bytes", ErrRefused, what, MinKey)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnreachable, what, err)
 	}
-	request.Header.Set(SignatureHeader, Sign(c.key, c.now(), random(18), method, path, body))
+	request.Header.Set(SignatureHeader, Sign(key, c.now(), random(18), method, path, body))
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -160,8 +195,8 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, ans
 	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	switch {
 	case response.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%w: %s: not found; is the key the one in %s, the clock right, the module %s loaded?",
-			ErrRefused, what, KeyFile, "waybill_probe")
+		return fmt.Errorf("%w: %s: %w; is the key the one in %s, the clock right, the module %s loaded?",
+			ErrRefused, what, errKey, KeyFile, "waybill_probe")
 	case response.StatusCode == http.StatusOK && kind == "application/json":
 		if err := json.Unmarshal(raw, answer); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrBadAnswer, what, err)

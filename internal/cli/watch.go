@@ -203,7 +203,7 @@ func summary(out io.Writer, p api.Promotion) {
 }
 
 func doneWord(kind string) string {
-	return map[string]string{"promote": "promoted", "rollback": "route is back", "restore": "restored", "create": "created", "checkpoint": "checkpoint taken"}[kind]
+	return map[string]string{"promote": "promoted", "rollback": "route is back", "restore": "restored", "create": "created", "checkpoint": "checkpoint taken", "rotate": "has another login"}[kind]
 }
 
 func backWord(kind string) string {

@@ -68,6 +68,8 @@ const (
 	EstateRead        Operation = "estate.read"
 	EstateRefresh     Operation = "estate.refresh"
 	EstateAccept      Operation = "estate.accept"
+	SecretRead        Operation = "secret.read"
+	SecretRotate      Operation = "secret.rotate"
 )
 
 // Reach is where a role must hold.
@@ -134,6 +136,8 @@ var rules = []Rule{
 	{EstateRefresh, "have the server look at the estate's repository now", Anywhere, makers, makers},
 	{EstateAccept, "take the estate although its history was rewritten", Everywhere, []Role{Admin}, []Role{Admin}},
 	{LedgerRead, "read and verify the ledger of all environments", Everywhere, []Role{Security, Auditor, Admin}, []Role{Security, Auditor, Admin}},
+	{SecretRead, "see which secrets there are, by name, and when they were changed", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
+	{SecretRotate, "change database logins and bridge keys", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
 }
 

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"filippo.io/age"
@@ -61,9 +62,13 @@ func (k *Keys) Password(env, role string) string {
 }
 
 // BridgeKey is the key of an environment that Waybill's calls to the bridge are signed with: 64 hex
-// digits as bytes, so that it can stand in a text file.
-func (k *Keys) BridgeKey(env string) []byte {
-	return []byte(hex.EncodeToString(k.derive("bridge", env, "")))
+// digits as bytes, so that it can stand in a text file. Each version, from 0, is another key, which tells nothing of the others.
+func (k *Keys) BridgeKey(env string, version int) []byte {
+	name := ""
+	if version > 0 {
+		name = strconv.Itoa(version)
+	}
+	return []byte(hex.EncodeToString(k.derive("bridge", env, name)))
 }
 
 // Derive is a key of 32 bytes for any other purpose, for example a session cookie's signature.

@@ -26,8 +26,9 @@ func TestOpenTwiceGivesTheSame(t *testing.T) {
 	require.Len(t, a.Password("test", "r"), 64)
 	require.NotEqual(t, a.Password("test", "r"), a.Password("production", "r"))
 	require.NotEqual(t, a.Password("ab", "c"), a.Password("a", "bc"))
-	require.Equal(t, a.BridgeKey("test"), b.BridgeKey("test"))
-	require.NotEqual(t, string(a.BridgeKey("test")), a.Password("test", ""))
+	require.Equal(t, a.BridgeKey("test", 1), b.BridgeKey("test", 1))
+	require.NotEqual(t, a.BridgeKey("test", 0), a.BridgeKey("test", 1))
+	require.NotEqual(t, string(a.BridgeKey("test", 0)), a.Password("test", ""))
 	require.Equal(t, a.Token(), b.Token())
 	require.Len(t, a.Recipients(), 2)
 

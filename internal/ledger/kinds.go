@@ -21,6 +21,11 @@ const (
 	EstateRefused     = "estate.refused"
 	EstateAccepted    = "estate.accepted"
 
+	SecretRotated = "secret.rotated"
+	SecretRetired = "secret.retired"
+	SecretGiven   = "secret.given"
+	SecretRead    = "secret.read"
+
 	EmergencyAsked     = "emergency.asked"
 	EmergencyConfirmed = "emergency.confirmed"
 	EmergencyLapsed    = "emergency.lapsed"

@@ -41,6 +41,8 @@ type Dispatcher struct {
 	Store  *store.Store
 	Estate func(context.Context) (*estate.Estate, error)
 	Log    *slog.Logger
+	// Secret reads what a target's reference stands for; nil: estate.Secret.
+	Secret func(ctx context.Context, root, reference, target string) (string, error)
 
 	send  func(ctx context.Context, t estate.NotificationTarget, address string, m Message) error // nil: Send
 	every time.Duration                                                                           // 0: lookEvery
@@ -157,7 +159,13 @@ func (d *Dispatcher) tell(ctx context.Context, root string, targets []estate.Not
 	if err := json.Unmarshal(delivery.NoticeData.Data, &m); err != nil {
 		return permanent{err}
 	}
-	address, err := estate.Secret(root, targets[i].URL)
+	read := d.Secret
+	if read == nil {
+		read = func(_ context.Context, root, reference, _ string) (string, error) {
+			return estate.Secret(root, reference)
+		}
+	}
+	address, err := read(ctx, root, targets[i].URL, delivery.Target)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,10 @@ func admit(ctx context.Context, w *Work) (string, error) {
 	}
 	w.memory.Plan = plan
 	w.rememberOld()
-	if w.memory.NewPool = poolName(w.state.Group, r); w.memory.NewPool == w.memory.OldPool && len(plan.Update)+len(plan.Install) > 0 {
+	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+		return "", err
+	}
+	if w.memory.NewPool == w.memory.OldPool && len(plan.Update)+len(plan.Install) > 0 {
 		return "", failed("%s serves %s already, but its database needs an update of %s: it was changed by hand; restore a checkpoint, or build a new release",
 			r.Name, w.tenant.Name, strings.Join(append(plan.Update, plan.Install...), ", "))
 	}
@@ -240,7 +243,9 @@ func admitRollback(ctx context.Context, w *Work) (string, error) {
 		return "", failed("%s serves %s already", r.Name, w.tenant.Name)
 	}
 	w.memory.Plan = Plan{Class: estate.Swap, ClassReason: "the route goes back; the schema stays", Transactional: true}
-	w.memory.NewPool = poolName(w.state.Group, r)
+	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+		return "", err
+	}
 	w.memory.NotAdmitted = false
 	return "route back to " + r.Name + "; the schema stays as it is", nil
 }

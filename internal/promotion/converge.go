@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/database"
@@ -21,11 +22,6 @@ import (
 // What routers, pools and databases are told is derived here from what was decided (store.Live),
 // as a whole and again each time. So a server that died between deciding and telling only has to
 // tell again.
-
-// bridgeKey is the text of bridge.key; both sides use it as it stands.
-func (e *Engine) bridgeKey(environment string) []byte {
-	return []byte(hex.EncodeToString(e.rooms.Keys.BridgeKey(environment)))
-}
 
 // names of roles in the tenants' server.
 func poolRole(environment, pool string) string     { return roleName(environment, pool) }
@@ -45,19 +41,24 @@ func roleName(parts ...string) string {
 	return name
 }
 
-// poolName is the same for the same release and group, so that tenants of a group share it.
-func poolName(group string, r release.Release) string {
-	short := r.Digest
-	if i := len("sha256:"); len(short) > i+10 {
-		short = short[i : i+10]
+// poolName is the same for the same release, group and version of the group's database login, so that tenants of a
+// group share it. A pool's login is named after it, and its password is derived from that name: another version is another
+// pool with another login.
+func poolName(group string, r release.Release, version int) string {
+	name := r.Digest
+	if i := len("sha256:"); len(name) > i+10 {
+		name = name[i : i+10]
+	}
+	if version > 0 {
+		name += "-k" + strconv.Itoa(version)
 	}
 	if group == string("shared") {
-		return "r-" + short
+		return "r-" + name
 	}
 	if len(group) > 30 {
 		group = group[:30]
 	}
-	return group + "-" + short
+	return group + "-" + name
 }
 
 // tellRouter gives the environment's router its table.
@@ -118,9 +119,13 @@ func routeOf(t store.Tenant, running []runtime.PoolState) (router.Tenant, bool) 
 	return route, true
 }
 
-// tellPools gives every running pool of the environment its list of tenants.
+// tellPools gives every running pool of the environment its list of tenants, and the key of its bridge.
 func (e *Engine) tellPools(ctx context.Context, place Place, environment string) (generation int64, err error) {
 	generation, tenants, pools, err := e.rooms.Store.Snapshot(ctx, environment)
+	if err != nil {
+		return 0, err
+	}
+	key, err := e.bridgeKey(ctx, environment)
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +134,7 @@ func (e *Engine) tellPools(ctx context.Context, place Place, environment string)
 		if err != nil {
 			return 0, err
 		}
-		err = place.Runtime.ConfigurePool(ctx, environment, p.Name, runtime.Files{bridge.PoolFile: file})
+		err = place.Runtime.ConfigurePool(ctx, environment, p.Name, runtime.Files{bridge.PoolFile: file, bridge.KeyFile: key})
 		if err != nil && !errors.Is(err, runtime.ErrNotFound) { // not started yet: it gets the file when it is
 			return 0, err
 		}
@@ -176,23 +181,23 @@ func (e *Engine) grantAccess(ctx context.Context, place Place, t store.Tenant) e
 	return err
 }
 
-// ensureLogin makes a login role that acts as the group's owner role.
-func (e *Engine) ensureLogin(ctx context.Context, place Place, environment, group, role string) error {
+// ensureLogin makes a login role that acts as the group's owner role, with the password of that login.
+func (e *Engine) ensureLogin(ctx context.Context, place Place, environment, group, role, login string) error {
 	owner := ownerRole(environment, group)
 	if err := place.Databases.EnsureOwner(ctx, owner); err != nil {
 		return err
 	}
-	return place.Databases.EnsureLogin(ctx, role, e.rooms.Keys.Password(environment, role), owner)
+	return place.Databases.EnsureLogin(ctx, role, e.rooms.Keys.Password(environment, login), owner)
 }
 
-// odooConf completes the configuration of a pool or a job that logs in as role.
-func (e *Engine) odooConf(place Place, environment, role string, conf odoo.Conf, series string) ([]byte, error) {
+// odooConf completes the configuration of a pool or a job that logs in as role, with the password of that login.
+func (e *Engine) odooConf(place Place, environment, role, login string, conf odoo.Conf, series string) ([]byte, error) {
 	info, err := odoo.Series(series, true) // admitted already
 	if err != nil {
 		return nil, err
 	}
 	conf.Series, conf.Host, conf.Port = info, place.Host, place.Port
-	conf.User, conf.Password = role, e.rooms.Keys.Password(environment, role)
+	conf.User, conf.Password = role, e.rooms.Keys.Password(environment, login)
 	return conf.Render()
 }
 
@@ -203,10 +208,10 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 		return runtime.PoolState{}, err
 	}
 	role := poolRole(p.Environment, p.Name)
-	if err := e.ensureLogin(ctx, place, p.Environment, p.Group, role); err != nil {
+	if err := e.ensureLogin(ctx, place, p.Environment, p.Group, role, role); err != nil {
 		return runtime.PoolState{}, err
 	}
-	conf, err := e.odooConf(place, p.Environment, role, odoo.Conf{Workers: p.Workers, CronThreads: 1, AddonsPaths: r.Base.AddonsPaths, Settings: p.Settings}, r.Series)
+	conf, err := e.odooConf(place, p.Environment, role, role, odoo.Conf{Workers: p.Workers, CronThreads: 1, AddonsPaths: r.Base.AddonsPaths, Settings: p.Settings}, r.Series)
 	if err != nil {
 		return runtime.PoolState{}, failed("the settings of environment %s cannot be used: %w", p.Environment, err)
 	}
@@ -218,12 +223,19 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err != nil {
 		return runtime.PoolState{}, err
 	}
+	key, err := e.bridgeKey(ctx, p.Environment)
+	if err != nil {
+		return runtime.PoolState{}, err
+	}
+	if err := e.recordGiven(ctx, p.Environment, "pool "+p.Name, "login "+role, BridgeSecret); err != nil {
+		return runtime.PoolState{}, err
+	}
 	return place.Runtime.EnsurePool(ctx, runtime.Pool{
 		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers,
 		Files: runtime.Files{
 			bridge.OdooConfFile: conf,
 			bridge.PoolFile:     file,
-			bridge.KeyFile:      e.bridgeKey(p.Environment),
+			bridge.KeyFile:      key,
 		},
 	})
 }
@@ -270,6 +282,9 @@ func (e *Engine) Converge(ctx context.Context, place Place, environment string) 
 		}
 	}
 	if _, err := e.tellPools(ctx, place, environment); err != nil {
+		errs = append(errs, err)
+	}
+	if err := e.finishBridgeKey(ctx, place, environment); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, e.tellRouter(ctx, place, environment))...)

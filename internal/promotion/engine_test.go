@@ -419,6 +419,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	r := release.Release{Digest: "sha256:0123456789abcdef"}
-	require.Equal(t, "r-0123456789", poolName("shared", r))
-	require.Equal(t, "acme-0123456789", poolName("acme", r))
+	require.Equal(t, "r-0123456789", poolName("shared", r, 0))
+	require.Equal(t, "acme-0123456789", poolName("acme", r, 0))
+	require.Equal(t, "acme-0123456789-k2", poolName("acme", r, 2))
 }

@@ -100,7 +100,7 @@ func (h *Hours) read(ctx context.Context, place Place, t store.Tenant, key strin
 }
 
 func (h *Hours) client(pool runtime.PoolState, environment string) *bridge.Client {
-	return bridge.NewClient(pool.Bridge, h.engine.bridgeKey(environment))
+	return h.engine.bridgeClient(pool, environment)
 }
 
 func (c *counted) close() {

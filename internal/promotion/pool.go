@@ -25,6 +25,13 @@ func startPool(ctx context.Context, w *Work) (string, error) {
 	}
 	pool := store.Pool{Environment: w.rollout.Environment, Name: w.memory.NewPool, Release: r.Digest, Image: w.rooms.Image(r),
 		Group: w.state.Group, Workers: w.env.Environment.Workers, Settings: w.env.Environment.Settings}
+	if w.promotion.Kind == KindRotate { // nothing but its login is another one
+		old, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, w.memory.OldPool)
+		if err != nil {
+			return "", fmt.Errorf("look up pool %s: %w", w.memory.OldPool, err)
+		}
+		pool.Image, pool.Workers, pool.Settings = old.Image, old.Workers, old.Settings
+	}
 	if err := w.rooms.Store.PutPool(ctx, pool); err != nil {
 		return "", err
 	}

@@ -12,6 +12,7 @@ const (
 	KindRestore    = "restore"    // a tenant goes back to a checkpoint
 	KindCreate     = "create"     // a tenant's database is made
 	KindCheckpoint = "checkpoint" // a checkpoint on demand
+	KindRotate     = "rotate"     // the pools' database logins are changed
 )
 
 // procedures are the steps of each kind, in order. Undoing goes through the same list backwards,
@@ -54,6 +55,14 @@ var procedures = map[string][]Step{
 	KindCreate: {
 		{Name: "admit", Do: admitCreate},
 		{Name: "create database", Do: createDatabase, Undo: dropCreated},
+	},
+	KindRotate: {
+		{Name: "admit", Do: admitRotate},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
+		{Name: "empty old pool", Do: emptyOld},
+		{Name: "record", Do: record}, // the old pool goes, and its login with it
 	},
 	KindCheckpoint: {
 		{Name: "checkpoint", Do: takeCheckpoint, Undo: freeGarbageCollector},

@@ -28,7 +28,10 @@ func admitRestore(ctx context.Context, w *Work) (string, error) {
 		return "", fmt.Errorf("read release %s from the registry: %w", r.Name, err)
 	}
 	w.rememberOld()
-	w.memory.Release, w.memory.NewPool = r.Digest, poolName(w.state.Group, r)
+	w.memory.Release = r.Digest
+	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+		return "", err
+	}
 	w.memory.Plan = Plan{Class: estate.Breaking, ClassReason: "a restore replaces the database", Transactional: false}
 	w.memory.NotAdmitted = false
 	return fmt.Sprintf("to %s, of release %s", m.RecoveryPoint.UTC().Format("2006-01-02 15:04:05 UTC"), r.Name), nil

@@ -54,6 +54,25 @@ func (s streetRuntime) Pool(_ context.Context, _, pool string) (runtime.PoolStat
 	return runtime.PoolState{Name: pool, Running: true, Bridge: s.pools[pool].URL}, nil
 }
 
+// startRouter runs a real router with no table yet, and gives its address and the way to tell it one.
+func startRouter(t *testing.T) (url string, control router.Control) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "wbs") // short, for the socket's name
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- router.Run(ctx, router.Config{HTTP: address, Admin: filepath.Join(dir, "a.sock"), State: filepath.Join(dir, "state"), Log: slog.New(slog.DiscardHandler)})
+	}()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
+	return "http://" + address, router.Dial(filepath.Join(dir, "a.sock"))
+}
+
 func newStreet(t *testing.T, weight int) *street {
 	t.Helper()
 	s := &street{t: t, pools: map[string]*httptest.Server{}}
@@ -91,20 +110,7 @@ func newStreet(t *testing.T, weight int) *street {
 		t.Cleanup(server.Close)
 		s.pools[name] = server
 	}
-	dir, err := os.MkdirTemp("", "wbs") // short, for the socket's name
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- router.Run(ctx, router.Config{HTTP: address, Admin: filepath.Join(dir, "a.sock"), State: filepath.Join(dir, "state"), Log: slog.New(slog.DiscardHandler)})
-	}()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
-	s.url, s.control = "http://"+address, router.Dial(filepath.Join(dir, "a.sock"))
+	s.url, s.control = startRouter(t)
 	upstream := func(pool string) router.Upstream {
 		address := s.pools[pool].Listener.Addr().String()
 		return router.Upstream{Pool: pool, Web: address, Websocket: address}

@@ -170,7 +170,8 @@ func (w *Work) tellProgress(ctx context.Context, name string) {
 
 func (w *Work) startUpdate(ctx context.Context, name string, job bridge.Job) error {
 	role := updateRole(w.rollout.Environment, w.tenant.Name)
-	if err := w.ensureLogin(ctx, w.place, w.rollout.Environment, w.state.Group, role); err != nil {
+	login := role + "/" + w.rollout.ID // each update has a password of its own
+	if err := w.ensureLogin(ctx, w.place, w.rollout.Environment, w.state.Group, role, login); err != nil {
 		return err
 	}
 	if err := w.change(ctx, func(l *store.Live) { l.Updating, l.Access = true, nil }); err != nil {
@@ -183,9 +184,12 @@ func (w *Work) startUpdate(ctx context.Context, name string, job bridge.Job) err
 	if err != nil {
 		return err
 	}
-	conf, err := w.odooConf(w.place, w.rollout.Environment, role, odoo.Conf{Update: true, AddonsPaths: r.Base.AddonsPaths, Settings: w.env.Environment.Settings}, r.Series)
+	conf, err := w.odooConf(w.place, w.rollout.Environment, role, login, odoo.Conf{Update: true, AddonsPaths: r.Base.AddonsPaths, Settings: w.env.Environment.Settings}, r.Series)
 	if err != nil {
 		return failed("the settings of environment %s cannot be used: %w", w.rollout.Environment, err)
+	}
+	if err := w.recordGiven(ctx, w.rollout.Environment, "job "+name, "login "+role); err != nil {
+		return err
 	}
 	return w.place.Runtime.StartJob(ctx, runtime.Job{
 		Environment: w.rollout.Environment, Name: name, Group: w.state.Group, Image: w.rooms.Image(r),

@@ -207,7 +207,7 @@ func (w *Work) bridge(ctx context.Context, pool string) (*bridge.Client, error) 
 	if !state.Running {
 		return nil, fmt.Errorf("pool %s does not run: %s", pool, state.Message)
 	}
-	return bridge.NewClient(state.Bridge, w.bridgeKey(w.rollout.Environment)), nil
+	return w.bridgeClient(state, w.rollout.Environment), nil
 }
 
 // inDatabase gives f a short connection to the tenant's database, as Waybill itself: no fence keeps it out.

@@ -37,7 +37,9 @@ func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Foll
 	}
 	remote := gitops.Remote{URL: r.Remote, Branch: r.Branch, SSHKey: within(r.SSHKey), KnownHosts: within(r.KnownHosts)}
 	if r.Password != "" {
-		remote.Password = func() (string, error) { return estate.Secret(s.config.Estate, r.Password) }
+		remote.Password = func() (string, error) {
+			return s.secret(context.WithoutCancel(ctx), s.config.Estate, r.Password, "the estate's repository")
+		}
 	}
 	repository, err := gitops.Open(ctx, filepath.Join(s.config.Data, "estate", "repository.git"), remote)
 	if err != nil {

@@ -10,7 +10,9 @@ import (
 
 // tellPeople takes what people must hear of from the outbox to the estate's targets, until ctx is done.
 func (s *server) tellPeople(ctx context.Context) error {
-	d := notify.Dispatcher{Store: s.store, Log: s.log, Estate: s.declared}
+	d := notify.Dispatcher{Store: s.store, Log: s.log, Estate: s.declared, Secret: func(ctx context.Context, root, reference, target string) (string, error) {
+		return s.secret(ctx, root, reference, "notification target "+target)
+	}}
 	return d.Run(ctx)
 }
 

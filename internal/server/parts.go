@@ -224,7 +224,7 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 		if err != nil {
 			return place, fmt.Errorf("environment %s: database.url does not parse: %w", env.Name, err)
 		}
-		password, err := estate.Secret(s.config.Estate, env.Database.Password)
+		password, err := s.secret(ctx, s.config.Estate, env.Database.Password, "the database server of "+env.Name)
 		if err != nil {
 			return place, fmt.Errorf("environment %s: database.password: %w", env.Name, err)
 		}

@@ -97,6 +97,7 @@ type server struct {
 	engine *promotion.Engine // once it serves
 
 	rescanning sync.Mutex // one comparison of the running releases at a time
+	reads      secretReads
 }
 
 // Run serves until ctx is done, and then stops gracefully: steps under way give their leases back,
