@@ -24,6 +24,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
@@ -118,7 +119,9 @@ func setup(t *testing.T) *bench {
 		return &e.Access, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	engine, err := promotion.New(promotion.Rooms{Store: b.state, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
+	secrets, err := keys.Open(t.TempDir())
+	require.NoError(t, err)
+	engine, err := promotion.New(promotion.Rooms{Store: b.state, Keys: secrets, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
 		return promotion.Place{Runtime: empty{}}, nil
 	}}, "nobody", quiet, nil)
 	require.NoError(t, err)

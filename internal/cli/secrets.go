@@ -41,7 +41,7 @@ bridge: the key that Waybill's calls to the pools are signed with. Pools go on a
 			}
 			switch {
 			case args[0] == "database":
-				return a.askAndWatch(cmd, "POST", base+"/database", map[string]any{"tenants": tenants}, detach)
+				return a.askAndWatch(cmd, "POST", base+"/database", map[string]any{"tenants": tenants}, detach, false)
 			case args[0] != "bridge":
 				return usagef("waybill secrets rotate %s: expected database or bridge", args[0])
 			case len(tenants) > 0:

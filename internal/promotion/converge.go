@@ -52,7 +52,7 @@ func poolName(group string, r release.Release, version int) string {
 	if version > 0 {
 		name += "-k" + strconv.Itoa(version)
 	}
-	if group == string("shared") {
+	if group == "shared" {
 		return "r-" + name
 	}
 	if len(group) > 30 {

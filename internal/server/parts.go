@@ -244,7 +244,7 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 		}
 	}
 	var err error
-	if place.Redis, err = s.redis(env); err != nil {
+	if place.Redis, err = s.redis(ctx, env); err != nil {
 		return place, err
 	}
 	admin := place.AdminURL("postgres")
@@ -262,7 +262,7 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 }
 
 // redis says how an environment's Redis server is reached; nil where there is none.
-func (s *server) redis(env estate.Environment) (*redis.Options, error) {
+func (s *server) redis(ctx context.Context, env estate.Environment) (*redis.Options, error) {
 	if env.Redis.URL == "" {
 		return nil, nil
 	}
@@ -271,7 +271,7 @@ func (s *server) redis(env estate.Environment) (*redis.Options, error) {
 		return nil, fmt.Errorf("environment %s: redis.url does not parse: %w", env.Name, err)
 	}
 	if env.Redis.Password != "" {
-		if options.Password, err = estate.Secret(s.config.Estate, env.Redis.Password); err != nil {
+		if options.Password, err = s.secret(ctx, s.config.Estate, env.Redis.Password, "the Redis server of "+env.Name); err != nil {
 			return nil, fmt.Errorf("environment %s: redis.password: %w", env.Name, err)
 		}
 	}
