@@ -197,6 +197,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 			Environment string   `json:"environment" maxLength:"100"`
 			Tenants     []string `json:"tenants,omitempty" maxItems:"1000"`
 			Force       bool     `json:"force,omitempty" doc:"Although the environment before has not had it"`
+			PullRequest bool     `json:"pull_request,omitempty" doc:"Only push a branch to the estate's repository, for people to merge"`
 
 			Emergency *EmergencyBody `json:"emergency,omitempty" doc:"Break the glass; see docs/emergency.md"`
 		}
@@ -222,9 +223,22 @@ func (b Backend) promotionRoutes(api huma.API) {
 			return b.emergency(ctx, q)
 		}
 		if b.Git != nil {
-			return reply(b.target(ctx, in.Body.Environment, in.Body.Release, in.Body.Tenants, in.Body.Force))
+			return reply(b.target(ctx, in.Body.Environment, in.Body.Release, in.Body.Tenants, in.Body.Force, in.Body.PullRequest))
+		}
+		if in.Body.PullRequest {
+			return nil, errNoGit
 		}
 		return b.start(ctx, q)
+	}, does(identity.PromotionStart))
+	huma.Post(api, "/api/v1/configurations", func(ctx context.Context, in *struct {
+		Body struct {
+			Environment string `json:"environment" maxLength:"100"`
+		}
+	}) (*body[Asked], error) {
+		if err := b.may(ctx, identity.PromotionStart, identity.Subject{Environment: in.Body.Environment}); err != nil {
+			return nil, err
+		}
+		return b.start(ctx, promotion.Request{Kind: promotion.KindConfiguration, Environment: in.Body.Environment})
 	}, does(identity.PromotionStart))
 	huma.Post(api, "/api/v1/promotions/{id}/rollback", func(ctx context.Context, in *struct {
 		IDInput

@@ -17,7 +17,7 @@ import (
 
 // Git is the estate's repository, where there is one.
 type Git interface {
-	Target(ctx context.Context, t estate.Target, by gitops.Author) (gitops.Proposal, error)
+	Target(ctx context.Context, t estate.Target, by gitops.Author, branch bool) (gitops.Proposal, error)
 	Turn(ctx context.Context) (again time.Duration, err error)
 	Key() string
 }
@@ -25,9 +25,16 @@ type Git interface {
 // Estate is what the API tells of the estate's repository.
 type Estate struct {
 	store.Head
-	Targets   []store.Target   `json:"targets" doc:"What Git wanted of each environment when it was last acted on"`
-	Reversals []store.Reversal `json:"reversals" doc:"What went back and has still to be written to Git"`
-	Key       string           `json:"key" doc:"Public SSH key that the server signs its own commits with"`
+	Targets        []store.Target             `json:"targets" doc:"What Git wanted of each environment when it was last acted on"`
+	Reversals      []store.Reversal           `json:"reversals" doc:"What went back and has still to be written to Git"`
+	Configurations []EnvironmentConfiguration `json:"configurations" doc:"What Git wanted of each environment's configuration when it was last acted on"`
+	Key            string                     `json:"key" doc:"Public SSH key that the server signs its own commits with"`
+}
+
+// EnvironmentConfiguration is what is known of an environment's configuration.
+type EnvironmentConfiguration struct {
+	store.Configuration
+	Differs []string `json:"differs,omitempty" doc:"Settings that the serving pools were not started with; names alone"`
 }
 
 var errNoGit = huma.Error409Conflict("the estate is a folder, not a Git repository; see docs/gitops.md (kind: Repository)")
@@ -74,8 +81,34 @@ func (b Backend) estate(ctx context.Context) (e Estate, err error) {
 		return e, err
 	}
 	e.Key = b.Git.Key()
+	if e.Configurations, err = b.configurations(ctx); err != nil {
+		return e, err
+	}
 	e.Reversals, err = b.Store.Reversals(ctx)
 	return e, err
+}
+
+// configurations are those of the environments that something is known of, with what differs now.
+func (b Backend) configurations(ctx context.Context) ([]EnvironmentConfiguration, error) {
+	known, err := b.Store.Configurations(ctx)
+	if err != nil || len(known) == 0 {
+		return []EnvironmentConfiguration{}, err
+	}
+	declared, err := b.Estate(ctx)
+	if err != nil {
+		return []EnvironmentConfiguration{}, nil //nolint:nilerr // no commit is in force, which the problem says
+	}
+	list := []EnvironmentConfiguration{}
+	for _, c := range known {
+		now := EnvironmentConfiguration{Configuration: c}
+		if env, there := declared.Environment(c.Environment); there {
+			if now.Differs, err = b.Engine.Differs(ctx, env); err != nil {
+				return list, err
+			}
+		}
+		list = append(list, now)
+	}
+	return list, nil
 }
 
 // turn has the follower look; what it could not do is told by the state.
@@ -87,7 +120,7 @@ func (b Backend) turn(ctx context.Context) (Estate, error) {
 }
 
 // target writes a promotion down in Git, which then is what starts it.
-func (b Backend) target(ctx context.Context, environment, release string, tenants []string, force bool) (Asked, error) {
+func (b Backend) target(ctx context.Context, environment, release string, tenants []string, force, branch bool) (Asked, error) {
 	switch {
 	case len(tenants) > 0:
 		return Asked{}, huma.Error422UnprocessableEntity("the estate is kept in Git, where a target is one of a whole environment; single tenants cannot be promoted")
@@ -108,7 +141,7 @@ func (b Backend) target(ctx context.Context, environment, release string, tenant
 	if err != nil {
 		return Asked{}, err
 	}
-	proposal, err := b.Git.Target(ctx, estate.Target{Environment: environment, Release: r.Digest, Name: r.Name}, b.author(ctx, declared))
+	proposal, err := b.Git.Target(ctx, estate.Target{Environment: environment, Release: r.Digest, Name: r.Name}, b.author(ctx, declared), branch)
 	if errors.Is(err, gitops.ErrProtected) {
 		return Asked{}, huma.Error403Forbidden(err.Error())
 	} else if err != nil {

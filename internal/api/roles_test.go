@@ -62,6 +62,7 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/promotions/{id}/confirm":                  {{path: p + "/confirm"}},
 		"GET /api/v1/reviews":                                   {{path: "/api/v1/reviews"}},
 		"POST /api/v1/reviews/{id}/close":                       {{path: "/api/v1/reviews/" + x.promotion + "/close", body: map[string]any{"note": "n"}}},
+		"POST /api/v1/configurations":                           {{path: "/api/v1/configurations", body: map[string]any{"environment": "production"}}},
 		"POST /api/v1/promotions/{id}/approve":                  {{path: p + "/approve", body: decision}},
 		"POST /api/v1/promotions/{id}/reject":                   {{path: p + "/reject", body: decision}},
 		"POST /api/v1/promotions/{id}/rollback":                 {{path: p + "/rollback", body: map[string]any{"reason": "r"}}, {path: p + "/rollback", body: map[string]any{"reason": "r", "accept_loss": true}, op: identity.PromotionLoss}},

@@ -12,7 +12,7 @@ import (
 type Promotion struct {
 	ID           string     `json:"id"`
 	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
-	Kind         string     `json:"kind" enum:"promote,rollback,restore,create,checkpoint,rotate"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,checkpoint,rotate"`
 	Environment  string     `json:"environment"`
 	Release      string     `json:"release" doc:"Digest of the image manifest"`
 	ReleaseName  string     `json:"release_name"`

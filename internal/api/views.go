@@ -222,7 +222,7 @@ func (b Backend) rollback(ctx context.Context, id, reason string, acceptLoss boo
 }
 
 func (b Backend) takeBack(ctx context.Context, p store.Promotion, rollouts []store.Rollout, acceptLoss bool) (*body[Asked], error) {
-	if p.Kind != promotion.KindPromote || p.Outcome != store.Promoted || len(rollouts) == 0 {
+	if p.Kind != promotion.KindPromote && p.Kind != promotion.KindConfiguration || p.Outcome != store.Promoted || len(rollouts) == 0 {
 		return nil, huma.Error409Conflict("promotion " + p.ID + " (" + p.Kind + ", " + p.Outcome + ") has nothing to take back")
 	}
 	var memory promotion.Memory
@@ -234,6 +234,8 @@ func (b Backend) takeBack(ctx context.Context, p store.Promotion, rollouts []sto
 		tenants[i] = r.Tenant
 	}
 	switch {
+	case p.Kind == promotion.KindConfiguration:
+		return b.start(ctx, promotion.Request{Kind: p.Kind, Environment: p.Environment, Tenants: tenants, Options: promotion.Options{Of: p.ID}})
 	case memory.OldRelease == "":
 		return nil, huma.Error409Conflict("before promotion " + p.ID + " nothing served; there is nothing to go back to")
 	case estate.Class(p.Class).Breaks() && !acceptLoss:

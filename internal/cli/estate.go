@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,15 @@ func showEstate(w io.Writer, e api.Estate) {
 			fmt.Fprintf(t, "%s\t%.19s\t%.10s\t%s\t%s\n", target.Environment, target.Release, target.Commit, target.Promotion, target.Problem)
 		}
 		_ = t.Flush()
+	}
+	for _, c := range e.Configurations {
+		switch {
+		case c.Problem != "":
+			fmt.Fprintf(w, "configuration of %s: %s\n", c.Environment, c.Problem)
+		case len(c.Differs) > 0:
+			fmt.Fprintf(w, "configuration of %s: the serving pools were not started with %s of commit %.10s (promotion %s); try again: waybill configure %s\n",
+				c.Environment, strings.Join(c.Differs, ", "), c.Commit, orWord(c.Promotion, "none"), c.Environment)
+		}
 	}
 	fmt.Fprintf(w, "the server signs what it commits with: %s\n", e.Key)
 	for _, r := range e.Reversals {

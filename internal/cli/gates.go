@@ -28,7 +28,7 @@ func (a *app) standing(ctx context.Context, p api.Promotion, noWait bool) ([]api
 			open++
 		}
 	}
-	if p.Kind != promotion.KindPromote || open == 0 {
+	if p.Kind != promotion.KindPromote && p.Kind != promotion.KindConfiguration || open == 0 {
 		return nil, nil
 	}
 	var gates []api.Gate

@@ -38,7 +38,7 @@ func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detac
 
 func (a *app) promote() *cobra.Command {
 	var tenants []string
-	var detach, noWait, force bool
+	var detach, noWait, force, pullRequest bool
 	var reason, second string
 	cmd := &cobra.Command{
 		Use:   "promote RELEASE ENVIRONMENT",
@@ -62,6 +62,9 @@ nothing begins before the second person has confirmed, and a review must be clos
 			case emergency:
 				in["emergency"] = map[string]string{"reason": reason, "second": second}
 			}
+			if pullRequest {
+				in["pull_request"] = true
+			}
 			if len(tenants) > 0 {
 				in["tenants"] = tenants
 			}
@@ -73,7 +76,26 @@ nothing begins before the second person has confirmed, and a review must be clos
 	noWaiting(cmd, &noWait)
 	cmd.Flags().StringSliceVar(&tenants, "tenant", nil, "only these tenants")
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
+	cmd.Flags().BoolVar(&pullRequest, "pull-request", false, "push a branch to the estate's repository, and begin when people have merged it")
 	cmd.Flags().BoolVar(&force, "force", false, "although the environment before has not had it")
+	return cmd
+}
+
+func (a *app) configure() *cobra.Command {
+	var detach, noWait bool
+	cmd := &cobra.Command{
+		Use:   "configure ENVIRONMENT",
+		Short: "Start an environment's pools anew with what the estate says of them",
+		Long: `Start pools of the release that serves with the environment's workers and settings as the estate declares
+them, and move the traffic there; follow it to its end. No data is touched, and the old pool is the way back.
+Exit code 0: done; 1: rolled back; 3: it waits for a person.`,
+		Args: exactly("ENVIRONMENT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.askAndWatch(cmd, "POST", "/api/v1/configurations", map[string]any{"environment": args[0]}, detach, noWait)
+		},
+	}
+	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end")
+	noWaiting(cmd, &noWait)
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/waybill-dev/waybill/internal/api"
+	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -203,11 +204,11 @@ func summary(out io.Writer, p api.Promotion) {
 }
 
 func doneWord(kind string) string {
-	return map[string]string{"promote": "promoted", "rollback": "route is back", "restore": "restored", "create": "created", "checkpoint": "checkpoint taken", "rotate": "has another login"}[kind]
+	return map[string]string{"promote": "promoted", "configuration": "configured", "rollback": "route is back", "restore": "restored", "create": "created", "checkpoint": "checkpoint taken", "rotate": "has another login"}[kind]
 }
 
 func backWord(kind string) string {
-	if kind == "promote" {
+	if kind == promotion.KindPromote || kind == promotion.KindConfiguration {
 		return "rolled back"
 	}
 	return "failed, and undone"

@@ -14,6 +14,7 @@ import (
 
 // environment checks an Environment by itself.
 func (d *document) environment(e *Environment) {
+	e.file = d.file
 	d.name("name", e.Name)
 	d.docker(e.Runtime.Docker)
 	d.database(e.Database)

@@ -12,6 +12,7 @@ type Repository struct {
 	KnownHosts string        `yaml:"known_hosts" json:"known_hosts,omitempty"` // file with the server's key, for ssh; default: the user's own
 	Poll       time.Duration `yaml:"poll" json:"poll"`                         // how often the remote is asked; 0s: only when it is told, see docs/gitops.md; default 1m
 	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
+	Webhook    string        `yaml:"webhook" json:"webhook,omitempty"`         // reference to the secret that the forge signs its calls of /hooks/estate with: env:NAME or file:PATH; default: nobody is answered there
 
 	Signers   []Signer    `yaml:"signers" json:"signers,omitempty"`     // who may sign commits, by which keys; default: nobody is asked for a signature
 	Signed    Signed      `yaml:"signed" json:"signed,omitempty"`       // what must be signed: everything, or targets (what moves an environment); default everything where there are signers

@@ -45,6 +45,9 @@ func (d *document) repository(r *Repository) {
 	if r.Password != "" && !d.unread("password") && !secretRule.MatchString(r.Password) {
 		d.problem("password", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
 	}
+	if r.Webhook != "" && !d.unread("webhook") && !secretRule.MatchString(r.Webhook) {
+		d.problem("webhook", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	}
 	within(d, "poll", r.Poll, pollSpan, "0s: only when the server is told")
 	if d.given("propose") && !d.unread("propose") {
 		d.oneOf("propose", string(r.Propose), proposes)

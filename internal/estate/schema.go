@@ -325,7 +325,7 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.MinLength, s.MaxLength = 1, maxText
 	case "Repository.branch":
 		s.Pattern = branchRule.String()
-	case "Repository.password":
+	case "Repository.password", "Repository.webhook":
 		s.Pattern = secretRule.String()
 	case "Repository.propose":
 		s.Enum = words(proposes)

@@ -53,7 +53,12 @@ type Environment struct {
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
 	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
 	Emergency  *Emergency        `yaml:"emergency" json:"emergency,omitempty"` // how a release may enter in an emergency; default: there is no such way
+
+	file string
 }
+
+// File is where the environment stands, relative to the estate's folder.
+func (e Environment) File() string { return e.file }
 
 // Runtime says where an environment runs. Only Docker for now.
 type Runtime struct {

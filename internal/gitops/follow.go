@@ -21,6 +21,7 @@ import (
 // Engine starts promotions; see promotion.Engine.
 type Engine interface {
 	StartWith(ctx context.Context, declared *estate.Estate, q promotion.Request, with func(tx pgx.Tx, id string) error) (string, error)
+	Differs(ctx context.Context, env estate.Environment) ([]string, error)
 }
 
 // Follower keeps a server at what the estate's repository says: it takes over new commits, starts the
@@ -34,6 +35,7 @@ type Follower struct {
 	Propose    estate.Propose
 	Check      func(*estate.Estate) error // what must hold besides, before a commit comes into force; may be nil
 	Signatures *Signatures                // whose commits count; nil: everybody's
+	Hook       func() (string, error)     // the secret that the forge signs its calls with; nil: there is no webhook
 	Log        *slog.Logger
 
 	waking  chan struct{}
@@ -155,6 +157,13 @@ func (f *Follower) Take(ctx context.Context) error {
 	if err != nil {
 		return f.refuse(ctx, head, newest, "commit "+newest[:10]+" is not taken over: "+oneLine(err.Error()))
 	}
+	if newest != head.Accepted {
+		if problem, err := f.unappliable(ctx, head.Commit, declared); err != nil {
+			return err
+		} else if problem != "" {
+			return f.refuse(ctx, head, newest, fmt.Sprintf("commit %.10s is not taken over: %s; or, where that has been seen to by hand: waybill estate accept %s", newest, problem, newest))
+		}
+	}
 	var refused *Refused
 	if err := f.examine(ctx, head.Commit, newest, declared); errors.As(err, &refused) {
 		return f.refuse(ctx, head, newest, refused.Error(), refused.Changes...)
@@ -265,7 +274,8 @@ func (f *Follower) act(ctx context.Context, declared *estate.Estate) (busy bool,
 		busy = busy || waits
 		errs = append(errs, err)
 	}
-	return busy, errors.Join(errs...)
+	waits, err := f.configure(ctx, declared)
+	return busy || waits, errors.Join(append(errs, err)...)
 }
 
 func (f *Follower) acted(ctx context.Context) (map[string]store.Target, error) {
@@ -301,6 +311,11 @@ func (f *Follower) start(ctx context.Context, declared *estate.Estate, t estate.
 	id, err := f.Engine.StartWith(ctx, declared, promotion.Request{Kind: promotion.KindPromote, Environment: t.Environment, Release: t.Release, By: by},
 		func(tx pgx.Tx, id string) error {
 			now.Promotion = id
+			if env, there := declared.Environment(t.Environment); there { // the release takes it along
+				if err := f.Store.PutConfiguration(ctx, tx, configuration(declared, env, id)); err != nil {
+					return err
+				}
+			}
 			return f.Store.PutTarget(ctx, tx, now)
 		})
 	switch {

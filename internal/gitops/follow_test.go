@@ -248,7 +248,7 @@ func TestAServerDiesAfterItsPush(t *testing.T) {
 	// It has pushed, and did not come to write that down.
 	waiting, err := o.store.Reversals(t.Context())
 	require.NoError(t, err)
-	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"Waybill", "waybill@localhost"})
+	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"Waybill", "waybill@localhost"}, false)
 	require.NoError(t, err)
 	_, err = o.another().Turn(t.Context())
 	require.NoError(t, err)
@@ -311,14 +311,14 @@ func TestACommitThatDoesNotHoldTogether(t *testing.T) {
 func TestPromotingCommits(t *testing.T) {
 	o := newOffice(t)
 	o.begin()
-	p, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"})
+	p, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
 	require.NoError(t, err)
 	require.Empty(t, p.Branch)
 	require.NoError(t, o.turn())
 	require.Equal(t, []string{"r2 by bob: running"}, o.promotions())
 
 	o.Propose = estate.ProposeBranch
-	p, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r3"), Name: "r3"}, Author{"bob", "bob@acme.example"})
+	p, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r3"), Name: "r3"}, Author{"bob", "bob@acme.example"}, false)
 	require.NoError(t, err)
 	require.Equal(t, "waybill/production-333333333333", p.Branch)
 	o.ends("promoted", digest("r2"))
@@ -334,10 +334,10 @@ func TestATargetAmongOtherDocuments(t *testing.T) {
 	require.NoError(t, o.store.PutTenant(t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme", Hosts: []string{"acme.example.com"}, Group: "shared"}))
 	whole := declaration + "---\n# ours\n" + target("production", "r1") + "---\n" + target("test", "r1")
 	o.forge.push(t, map[string]string{"estate.yaml": whole})
-	_, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"})
+	_, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
 	require.ErrorContains(t, err, "targets/production.yaml", "the same digest twice in a file: which one?")
 	o.forge.push(t, map[string]string{"estate.yaml": declaration + "---\n# ours\n" + target("production", "r1")})
-	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"})
+	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
 	require.NoError(t, err)
 	head, err := o.Repository.Head(t.Context())
 	require.NoError(t, err)

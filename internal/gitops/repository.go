@@ -100,9 +100,14 @@ func checkURL(remote string) error {
 
 // Head fetches the branch and returns its newest commit; "" where the remote has none yet.
 func (r *Repository) Head(ctx context.Context) (string, error) {
+	return r.headOf(ctx, r.remote.Branch)
+}
+
+// headOf is Head of any branch.
+func (r *Repository) headOf(ctx context.Context, branch string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, remoteLimit)
 	defer cancel()
-	ref := "refs/heads/" + r.remote.Branch
+	ref := "refs/heads/" + branch
 	listed, err := r.withRemote(ctx, "ls-remote", "--heads", r.remote.URL, ref)
 	if err != nil {
 		return "", err
@@ -118,10 +123,10 @@ func (r *Repository) Head(ctx context.Context) (string, error) {
 		return head, nil
 	}
 	// Forced, as the remote's history is not ours to judge here: Follows does that, with both ends at hand.
-	if _, err := r.withRemote(ctx, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--end-of-options", r.remote.URL, "+"+ref+":refs/waybill/"+r.remote.Branch); err != nil {
+	if _, err := r.withRemote(ctx, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--end-of-options", r.remote.URL, "+"+ref+":refs/waybill/"+branch); err != nil {
 		return "", err
 	}
-	fetched, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "refs/waybill/"+r.remote.Branch)
+	fetched, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "refs/waybill/"+branch)
 	return strings.TrimSpace(string(fetched)), err
 }
 

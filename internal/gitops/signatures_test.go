@@ -194,11 +194,11 @@ func TestAPathThatIsProtected(t *testing.T) {
 	require.Empty(t, o.problem(), "each has signed what they may change")
 	require.Equal(t, []string{"r3 by bob: running"}, o.promotions())
 
-	_, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"ann", "ann@acme.example"})
+	_, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"ann", "ann@acme.example"}, false)
 	require.ErrorIs(t, err, ErrProtected)
 	require.ErrorContains(t, err, "targets/production.yaml is protected, and bob may change it")
 	o.Propose = estate.ProposeBranch
-	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"ann", "ann@acme.example"})
+	_, err = o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r1"), Name: "r1"}, Author{"ann", "ann@acme.example"}, false)
 	require.NoError(t, err, "what people merge is theirs")
 }
 
@@ -207,7 +207,7 @@ func TestTheServersOwnCommits(t *testing.T) {
 	o.begin()
 	declared := everything(map[string]pen{"bob": bob})
 	o.signs(declared)
-	p, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"})
+	p, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
 	require.NoError(t, err)
 	allowed := filepath.Join(t.TempDir(), "allowed")
 	require.NoError(t, os.WriteFile(allowed, []byte("waybill@localhost "+o.Key()+"\n"), 0o600))

@@ -30,7 +30,8 @@ type Proposal struct {
 }
 
 // Target writes down which release shall run in an environment. The commit is the promotion: the follower starts it.
-func (f *Follower) Target(ctx context.Context, t estate.Target, by Author) (Proposal, error) {
+// With branch, or where the estate asks for it, it goes to a branch of its own that people merge: then the merge is.
+func (f *Follower) Target(ctx context.Context, t estate.Target, by Author, branch bool) (Proposal, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := Message{
@@ -38,7 +39,7 @@ func (f *Follower) Target(ctx context.Context, t estate.Target, by Author) (Prop
 		Trailers: [][2]string{{"Waybill-Environment", t.Environment}, {"Waybill-Release", t.Release}},
 		Author:   by, At: time.Now(),
 	}
-	if f.Propose != estate.ProposeBranch {
+	if f.Propose != estate.ProposeBranch && !branch {
 		commit, err := f.change(ctx, t.Environment, m, func(estate.Target, bool) (estate.Target, bool, error) { return t, true, nil })
 		return Proposal{Commit: commit}, err
 	}
@@ -53,11 +54,35 @@ func (f *Follower) Target(ctx context.Context, t estate.Target, by Author) (Prop
 	}
 	p := Proposal{Commit: commit, Branch: fmt.Sprintf("waybill/%s-%s", t.Environment, short(t.Release))}
 	if err := f.Repository.Push(ctx, commit, p.Branch); errors.Is(err, ErrMoved) {
+		if there, err := f.proposed(ctx, p.Branch, t); err != nil {
+			return p, err
+		} else if there != "" { // asked before
+			return Proposal{Commit: there, Branch: p.Branch}, nil
+		}
 		return p, fmt.Errorf("branch %s is there already and says something else; merge or delete it first", p.Branch)
 	} else if err != nil {
 		return p, err
 	}
 	return p, nil
+}
+
+// proposed is the newest commit of a branch that wants this target; empty where it wants something else.
+func (f *Follower) proposed(ctx context.Context, branch string, t estate.Target) (string, error) {
+	head, err := f.Repository.headOf(ctx, branch)
+	if err != nil || head == "" {
+		return "", err
+	}
+	if err := f.export(ctx, head); err != nil {
+		return "", err
+	}
+	declared, err := estate.Load(ctx, f.folder(head))
+	if err != nil {
+		return "", nil //nolint:nilerr // whatever it says, it is not this
+	}
+	if now, there := declared.Target(t.Environment); there && now.Release == t.Release {
+		return head, nil
+	}
+	return "", nil
 }
 
 // tell writes down in Git what went back; waits says that something is left to be told.
@@ -194,7 +219,7 @@ func (f *Follower) mayWrite(file string, m Message) error {
 		return nil
 	}
 	if names, asked := f.Signatures.may(file, true); asked && !slices.Contains(names, estate.OwnSigner) {
-		return fmt.Errorf("%w: %s is protected, and %s may change it; commit it by hand, signed (git commit -S), or have the server push a branch for them (propose: branch)", ErrProtected, file, words(names))
+		return fmt.Errorf("%w: %s is protected, and %s may change it; commit it by hand, signed (git commit -S), or have the server push a branch for them: waybill promote --pull-request", ErrProtected, file, words(names))
 	}
 	return nil
 }

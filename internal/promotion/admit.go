@@ -49,10 +49,10 @@ func admit(ctx context.Context, w *Work) (string, error) {
 	}
 	w.memory.Plan = plan
 	w.rememberOld()
-	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+	if err := w.nameNewPool(ctx, r, ConfigurationOf(w.env.Environment)); err != nil {
 		return "", err
 	}
-	if w.memory.NewPool == w.memory.OldPool && len(plan.Update)+len(plan.Install) > 0 {
+	if w.memory.OldPool != "" && w.memory.OldRelease == r.Digest && len(plan.Update)+len(plan.Install) > 0 {
 		return "", failed("%s serves %s already, but its database needs an update of %s: it was changed by hand; restore a checkpoint, or build a new release",
 			r.Name, w.tenant.Name, strings.Join(append(plan.Update, plan.Install...), ", "))
 	}
@@ -243,7 +243,7 @@ func admitRollback(ctx context.Context, w *Work) (string, error) {
 		return "", failed("%s serves %s already", r.Name, w.tenant.Name)
 	}
 	w.memory.Plan = Plan{Class: estate.Swap, ClassReason: "the route goes back; the schema stays", Transactional: true}
-	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+	if err := w.nameNewPool(ctx, r, ConfigurationOf(w.env.Environment)); err != nil {
 		return "", err
 	}
 	w.memory.NotAdmitted = false

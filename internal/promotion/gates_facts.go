@@ -50,7 +50,16 @@ func (g *gatherer) subject(w *Work) (*gate.Facts, error) {
 func (g *gatherer) policies(w *Work, f *gate.Facts) ([]estate.Policy, error) {
 	var policies []estate.Policy
 	for _, p := range w.env.Policies {
-		if p.Selects(w.rollout.Environment, w.tenant) {
+		if !p.Selects(w.rollout.Environment, w.tenant) {
+			continue
+		}
+		if w.promotion.Kind == KindConfiguration {
+			var err error
+			if p.Rules, err = aboutMore(p); err != nil {
+				return nil, failed("the estate's policies cannot be read: %w. Mend them, and ask for the promotion again", err)
+			}
+		}
+		if len(p.Rules) > 0 {
 			policies = append(policies, p)
 		}
 	}

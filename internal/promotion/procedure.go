@@ -7,12 +7,13 @@ package promotion
 
 // The kinds of procedure.
 const (
-	KindPromote    = "promote"    // a release enters an environment
-	KindRollback   = "rollback"   // the route goes back to the release that served before
-	KindRestore    = "restore"    // a tenant goes back to a checkpoint
-	KindCreate     = "create"     // a tenant's database is made
-	KindCheckpoint = "checkpoint" // a checkpoint on demand
-	KindRotate     = "rotate"     // the pools' database logins are changed
+	KindPromote       = "promote"       // a release enters an environment
+	KindConfiguration = "configuration" // the release stays, its pools are started anew with other settings
+	KindRollback      = "rollback"      // the route goes back to the release that served before
+	KindRestore       = "restore"       // a tenant goes back to a checkpoint
+	KindCreate        = "create"        // a tenant's database is made
+	KindCheckpoint    = "checkpoint"    // a checkpoint on demand
+	KindRotate        = "rotate"        // the pools' database logins are changed
 )
 
 // procedures are the steps of each kind, in order. Undoing goes through the same list backwards,
@@ -31,6 +32,15 @@ var procedures = map[string][]Step{
 		{Name: "verify", Do: verify, Undo: forgetCanary},
 		{Name: "shift", Do: shift, Undo: shiftBack},
 		{Name: "release hold", When: updates.and(oldReleaseFails), Do: releaseToNew, Undo: holdAgain},
+		{Name: "bake", Do: bake},
+		{Name: "record", Do: record},
+	},
+	KindConfiguration: { // no data is touched: so there is no rehearsal, no checkpoint and no update, and the old pool is the way back
+		{Name: "admit", Do: admitConfiguration},
+		{Name: "gates", When: guarded, Do: gates},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
 		{Name: "bake", Do: bake},
 		{Name: "record", Do: record},
 	},

@@ -44,6 +44,11 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	if err != nil {
 		return "", err
 	}
+	if q.Kind == KindConfiguration {
+		if err := e.configure(ctx, &q, &snapshot); err != nil {
+			return "", err
+		}
+	}
 	if err := checkEmergency(&q, snapshot); err != nil {
 		return "", err
 	}

@@ -29,7 +29,7 @@ func admitRestore(ctx context.Context, w *Work) (string, error) {
 	}
 	w.rememberOld()
 	w.memory.Release = r.Digest
-	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+	if err := w.nameNewPool(ctx, r, ConfigurationOf(w.env.Environment)); err != nil {
 		return "", err
 	}
 	w.memory.Plan = Plan{Class: estate.Breaking, ClassReason: "a restore replaces the database", Transactional: false}

@@ -12,7 +12,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
-	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -193,12 +192,6 @@ func (e *Engine) RotateLogins(ctx context.Context, declared *estate.Estate, q Re
 	})
 }
 
-// poolName is that of the release's pool with the login that is in force for the tenant's group.
-func (w *Work) poolName(ctx context.Context, r release.Release) (string, error) {
-	s, err := w.rooms.Store.Secret(ctx, w.rollout.Environment, LoginSecret(w.state.Group))
-	return poolName(w.state.Group, r, s.Version), err
-}
-
 // admitRotate plans a pool of the release that serves, with the login that is now in force.
 func admitRotate(ctx context.Context, w *Work) (string, error) {
 	w.memory.NotAdmitted = true
@@ -214,7 +207,11 @@ func admitRotate(ctx context.Context, w *Work) (string, error) {
 		return "", fmt.Errorf("read release %s from the registry: %w", r.Name, err)
 	}
 	w.memory.Release = r.Digest
-	if w.memory.NewPool, err = w.poolName(ctx, r); err != nil {
+	old, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, w.memory.OldPool)
+	if err != nil {
+		return "", fmt.Errorf("look up pool %s, which serves %s: %w", w.memory.OldPool, w.tenant.Name, err)
+	}
+	if err := w.nameNewPool(ctx, r, configurationOf(old)); err != nil {
 		return "", err
 	}
 	if w.memory.NewPool == w.memory.OldPool {

@@ -19,7 +19,7 @@ const (
 // shift moves the traffic over in steps, each of which needs a verdict from real requests.
 func shift(ctx context.Context, w *Work) (string, error) {
 	weights := append(append([]int{}, w.env.Environment.Rollout.Steps...), 100)
-	if w.memory.Held || w.memory.OldPool == "" || w.memory.OldPool == w.memory.NewPool || w.promotion.Kind != KindPromote {
+	if w.memory.Held || w.memory.OldPool == "" || w.memory.OldPool == w.memory.NewPool || w.promotion.Kind != KindPromote && w.promotion.Kind != KindConfiguration {
 		weights = []int{100} // nobody to compare with, or everybody waits
 	}
 	var detail string

@@ -75,9 +75,10 @@ type Snapshot struct {
 
 // Options are what the person who asked may choose.
 type Options struct {
-	Checkpoint string `json:"checkpoint,omitempty"` // restore: which
-	Of         string `json:"of,omitempty"`         // rollback: the promotion that is taken back
-	Force      bool   `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
+	Checkpoint string   `json:"checkpoint,omitempty"` // restore: which
+	Of         string   `json:"of,omitempty"`         // rollback, configuration: the promotion that is taken back
+	Changed    []string `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
+	Force      bool     `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
 
 	Emergency *Emergency `json:"emergency,omitempty"` // nil: an ordinary promotion
 }
@@ -101,28 +102,29 @@ type Plan struct {
 
 // Memory is what a rollout remembers from step to step.
 type Memory struct {
-	Plan            Plan      `json:"plan"`
-	NotAdmitted     bool      `json:"not_admitted,omitempty"` // refused before anything was touched: says nothing of the release
-	Release         string    `json:"release"`                // digest that shall serve
-	OldRelease      string    `json:"old_release,omitempty"`  // digest that served before
-	OldSchema       string    `json:"old_schema,omitempty"`
-	OldPool         string    `json:"old_pool,omitempty"`
-	NewPool         string    `json:"new_pool,omitempty"`
-	Rehearsal       string    `json:"rehearsal,omitempty"` // that was asked for
-	Checkpoint      string    `json:"checkpoint,omitempty"`
-	FenceCheckpoint string    `json:"fence_checkpoint,omitempty"`
-	HoldSince       time.Time `json:"hold_since,omitzero"`
-	HoldUntil       time.Time `json:"hold_until,omitzero"`
-	Held            bool      `json:"held,omitempty"`
-	HeldSeconds     float64   `json:"held_seconds,omitempty"`
-	UpdateTry       int       `json:"update_try,omitempty"`
-	Updated         bool      `json:"updated,omitempty"`   // the update has committed
-	Restoring       bool      `json:"restoring,omitempty"` // on the way back to FenceCheckpoint
-	NoReturn        bool      `json:"no_return,omitempty"`
-	ReleasedAt      time.Time `json:"released_at,omitzero"`
-	ShiftStep       int       `json:"shift_step,omitempty"`
-	Shift           *baseline `json:"shift,omitempty"`
-	BakeUntil       time.Time `json:"bake_until,omitzero"`
+	Plan             Plan           `json:"plan"`
+	NotAdmitted      bool           `json:"not_admitted,omitempty"` // refused before anything was touched: says nothing of the release
+	Release          string         `json:"release"`                // digest that shall serve
+	OldRelease       string         `json:"old_release,omitempty"`  // digest that served before
+	OldSchema        string         `json:"old_schema,omitempty"`
+	OldPool          string         `json:"old_pool,omitempty"`
+	NewPool          string         `json:"new_pool,omitempty"`
+	OldConfiguration *Configuration `json:"old_configuration,omitempty"` // that the old pool was started with
+	Rehearsal        string         `json:"rehearsal,omitempty"`         // that was asked for
+	Checkpoint       string         `json:"checkpoint,omitempty"`
+	FenceCheckpoint  string         `json:"fence_checkpoint,omitempty"`
+	HoldSince        time.Time      `json:"hold_since,omitzero"`
+	HoldUntil        time.Time      `json:"hold_until,omitzero"`
+	Held             bool           `json:"held,omitempty"`
+	HeldSeconds      float64        `json:"held_seconds,omitempty"`
+	UpdateTry        int            `json:"update_try,omitempty"`
+	Updated          bool           `json:"updated,omitempty"`   // the update has committed
+	Restoring        bool           `json:"restoring,omitempty"` // on the way back to FenceCheckpoint
+	NoReturn         bool           `json:"no_return,omitempty"`
+	ReleasedAt       time.Time      `json:"released_at,omitzero"`
+	ShiftStep        int            `json:"shift_step,omitempty"`
+	Shift            *baseline      `json:"shift,omitempty"`
+	BakeUntil        time.Time      `json:"bake_until,omitzero"`
 }
 
 // Work is one turn at a rollout: what it is about, and the means to act.

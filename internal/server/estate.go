@@ -54,7 +54,13 @@ func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Foll
 	if err != nil {
 		return nil, fmt.Errorf("read who may sign commits to the estate: %w", err)
 	}
-	return &gitops.Follower{Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+	var hook func() (string, error)
+	if r.Webhook != "" {
+		hook = func() (string, error) {
+			return s.secret(context.WithoutCancel(ctx), s.config.Estate, r.Webhook, "the estate's webhook")
+		}
+	}
+	return &gitops.Follower{Hook: hook, Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
 }
 
 // compiles refuses an estate whose policies cannot be read, before it comes into force.

@@ -287,6 +287,9 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Doctor:      s.doctor,
 		Rescan:      func(ctx context.Context) error { return s.rescan(ctx, true) },
 	}))
+	if s.follower != nil && s.follower.Hook != nil {
+		mux.Handle("POST /hooks/estate", s.follower.Webhook())
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.store.Pool.Ping(r.Context()); err != nil {
 			http.Error(w, "Waybill's own database does not answer", http.StatusServiceUnavailable)

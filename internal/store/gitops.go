@@ -68,6 +68,42 @@ func (s *Store) SetTargetProblem(ctx context.Context, environment, problem strin
 	return err
 }
 
+// Configuration is what Git wanted of an environment's configuration when it was last acted on.
+type Configuration struct {
+	Environment string    `db:"environment" json:"environment"`
+	Wanted      string    `db:"wanted" json:"-"` // hash of the settings
+	Commit      string    `db:"commit" json:"commit"`
+	Promotion   string    `db:"promotion" json:"promotion,omitempty"`
+	Problem     string    `db:"problem" json:"problem,omitempty"`
+	At          time.Time `db:"at" json:"at"`
+}
+
+// Configurations lists them.
+func (s *Store) Configurations(ctx context.Context) ([]Configuration, error) {
+	return many[Configuration](ctx, s.Pool, "select * from configurations order by environment")
+}
+
+// PutConfiguration writes down what was acted on.
+func (s *Store) PutConfiguration(ctx context.Context, tx pgx.Tx, c Configuration) error {
+	_, err := tx.Exec(ctx, `insert into configurations (environment, wanted, commit, promotion) values ($1, $2, $3, $4)
+		on conflict (environment) do update set wanted = excluded.wanted, commit = excluded.commit, promotion = excluded.promotion, problem = '', at = now()`,
+		c.Environment, c.Wanted, c.Commit, c.Promotion)
+	return err
+}
+
+// SetConfigurationProblem says why what Git wants has not been started.
+func (s *Store) SetConfigurationProblem(ctx context.Context, environment, problem string) error {
+	_, err := s.Pool.Exec(ctx, `insert into configurations (environment, wanted, commit, promotion, problem) values ($1, '', '', '', $2)
+		on conflict (environment) do update set problem = excluded.problem where configurations.problem <> excluded.problem`, environment, problem)
+	return err
+}
+
+// Open says whether a promotion of an environment has not ended.
+func (s *Store) Open(ctx context.Context, environment string) (open bool, err error) {
+	err = s.Pool.QueryRow(ctx, "select exists (select from promotions where environment = $1 and finished_at is null)", environment).Scan(&open)
+	return open, err
+}
+
 // Reversal is a release that went back, which Git has still to be told.
 type Reversal struct {
 	ID          int64      `db:"id" json:"id"`

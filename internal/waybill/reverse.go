@@ -30,6 +30,9 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		return Reverse{Way: "route", Command: fmt.Sprintf("waybill promote RELEASE %s", p.Environment), Says: "Promote the release again that it took back, or a better one."}, nil
 	}
 	var gone []string
+	if p.Kind == promotion.KindConfiguration {
+		return s.reverseConfiguration(ctx, back, rollouts, memories)
+	}
 	for _, r := range rollouts {
 		tenant, err := s.Store.Tenant(ctx, r.Environment, r.Tenant)
 		if errors.Is(err, store.ErrNotFound) || err == nil && r.Outcome == store.Promoted && tenant.ServingRelease != memories[0].Release {
@@ -64,4 +67,17 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		r.Says += " Another release serves " + strings.Join(gone, ", ") + " by now."
 	}
 	return r, nil
+}
+
+// reverseConfiguration says how a configuration is taken back now.
+func (s Sources) reverseConfiguration(ctx context.Context, back string, rollouts []store.Rollout, memories []promotion.Memory) (Reverse, error) {
+	for i, r := range rollouts {
+		tenant, err := s.Store.Tenant(ctx, r.Environment, r.Tenant)
+		if err == nil && tenant.Live.Stable == memories[i].NewPool {
+			return Reverse{Way: "route", Command: back, Says: "A pool of the same release is started with the configuration before, and the route goes there; nothing is lost."}, nil
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return Reverse{}, err
+		}
+	}
+	return Reverse{Way: "none", Says: "Another pool serves by now; take that one's promotion back."}, nil
 }
