@@ -241,7 +241,8 @@ func run(ctx context.Context, t *testing.T, s *stage.Stage, sc scenario, r *row)
 
 // detached is the flag by which a verb returns at once; restore has none and is followed elsewhere.
 func detached(ask []string) []string {
-	if ask[0] == "promote" || ask[0] == "secrets" {
+	switch ask[0] {
+	case "promote", "secrets", "configure":
 		return []string{"--detach"}
 	}
 	return nil

@@ -126,27 +126,39 @@ func (s *Stage) write(ctx context.Context) error {
 	if err := os.Remove(filepath.Join(s.estate(), "test.yaml")); err != nil {
 		return err
 	}
-	for name, content := range map[string]string{
-		"product.yaml":    product,
-		"production.yaml": fmt.Sprintf(production, s.Site.Address, s.Hold, Database, Host),
-	} {
-		if err := os.WriteFile(filepath.Join(s.estate(), name), []byte(content), 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(s.estate(), "product.yaml"), []byte(product), 0o644); err != nil {
+		return err
 	}
-	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"add", "-A"},
-		{"-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", "Acme's estate"},
-	} {
-		command := exec.CommandContext(ctx, "git", args...)
-		command.Dir = s.estate()
-		if out, err := command.CombinedOutput(); err != nil {
-			return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
-		}
+	if err := s.git(ctx, "init", "-q", "-b", "main"); err != nil {
+		return err
 	}
-	var err error
+	err := s.Declare(ctx, "")
+	if err != nil {
+		return err
+	}
 	s.Initial, err = s.cached().Take(s.Data())
 	return err
+}
+
+// Declare commits production as it is, with more lines of YAML (whole ones) in its environment.
+func (s *Stage) Declare(ctx context.Context, more string) error {
+	content := fmt.Sprintf(production, s.Site.Address, s.Hold, more, Database, Host)
+	if err := os.WriteFile(filepath.Join(s.estate(), "production.yaml"), []byte(content), 0o644); err != nil {
+		return err
+	}
+	if err := s.git(ctx, "add", "-A"); err != nil {
+		return err
+	}
+	return s.git(ctx, "-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", "Acme's estate")
+}
+
+func (s *Stage) git(ctx context.Context, args ...string) error {
+	command := exec.CommandContext(ctx, "git", args...)
+	command.Dir = s.estate()
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("git %v in the estate: %w: %s", args, err, out)
+	}
+	return nil
 }
 
 const product = `kind: Product
@@ -171,7 +183,7 @@ rollout:
   requests: 5
   step_deadline: 3m
   bake: 1s
----
+%s---
 kind: Tenant
 name: acme
 environment: production
