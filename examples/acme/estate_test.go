@@ -2,6 +2,7 @@ package acme_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,4 +38,18 @@ func TestEstate(t *testing.T) {
 	require.False(t, loaded.Environments[0].Rehearsal.Wanted())
 	require.Equal(t, estate.RehearsalRequired, loaded.Environments[1].Rehearsal)
 	require.Error(t, acme.RequireRehearsal(dir, "classifications"))
+
+	opens := time.Now().Add(time.Hour).Truncate(time.Second)
+	require.NoError(t, acme.AskPeople(dir, opens))
+	loaded, err = estate.Load(t.Context(), dir)
+	require.NoError(t, err)
+	require.Nil(t, loaded.Environments[0].Approvals)
+	require.Equal(t, 1, loaded.Environments[1].Approvals.Required)
+	require.Len(t, loaded.Access.Users, len(acme.Approvers))
+	calendar, err := loaded.Calendar()
+	require.NoError(t, err)
+	for _, subject := range loaded.Subjects() {
+		require.Equal(t, subject.Environment == "test", calendar.Open(subject, opens.Add(-time.Second), time.Minute).Open)
+		require.True(t, calendar.Open(subject, opens, time.Minute).Open)
+	}
 }

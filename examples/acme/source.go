@@ -202,6 +202,46 @@ func JudgeValidation(dir, environment string) error {
 	return os.WriteFile(file, bytes.Replace(content, []byte(steps), []byte(judged), 1), 0o644)
 }
 
+// Approvers are the users who may approve in production once AskPeople has been called.
+var Approvers = []string{"ines", "jonas"}
+
+// AskPeople has production ask for an approval, and gives it a window: it opens at a time, to the second, and lasts half a day.
+func AskPeople(dir string, opens time.Time) error {
+	file := filepath.Join(dir, "production.yaml")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	const budget = "\nhold_budget: "
+	if bytes.Count(content, []byte(budget)) != 1 {
+		return fmt.Errorf("estate file %s has no hold_budget to put the approvals beside", file)
+	}
+	people := "# Who may say yes in production. Their tokens are the server's matter.\nkind: Access\nusers:\n"
+	for _, name := range Approvers {
+		people += "  - name: " + name + "\n    roles: [{role: approver, environments: [production]}]\n"
+	}
+	for name, text := range map[string]string{
+		"production.yaml": string(bytes.Replace(content, []byte(budget), []byte("\napprovals: {}"+budget), 1)),
+		"people.yaml":     people,
+		"calendar.yaml": "# When the warehouse can bear a change; the file is exported from its own calendar.\nkind: Calendar\nname: warehouse\ntimezone: Europe/Berlin\n" +
+			"windows:\n  - name: quiet\n    ical: quiet.ics\n    applies_to: {environments: [production]}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return OpenAt(dir, opens)
+}
+
+// OpenAt moves the window of AskPeople.
+func OpenAt(dir string, opens time.Time) error {
+	const moment = "20060102T150405Z"
+	from, to := opens.UTC().Format(moment), opens.Add(12*time.Hour).UTC().Format(moment)
+	lines := []string{"BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Acme//Warehouse//EN", "BEGIN:VEVENT", "UID:quiet@acme.example", "SUMMARY:Quiet hours",
+		"DTSTAMP:" + from, "DTSTART:" + from, "DTEND:" + to, "END:VEVENT", "END:VCALENDAR", ""}
+	return os.WriteFile(filepath.Join(dir, "quiet.ics"), []byte(strings.Join(lines, "\r\n")), 0o644)
+}
+
 // remove takes away the listed files; one that is not there is a mistake in the list.
 func remove(dir string, list []byte) error {
 	lines := bufio.NewScanner(bytes.NewReader(list))

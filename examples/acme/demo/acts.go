@@ -45,7 +45,13 @@ func (s *story) second(ctx context.Context) error {
 	if s.watcher != nil {
 		defer s.watcher.hurry()()
 	}
+	if err := s.askPeople(ctx); err != nil {
+		return err
+	}
 	if err := s.promote(ctx, "r2", "production", promoted); err != nil {
+		return err
+	}
+	if err := s.waited(); err != nil {
 		return err
 	}
 	rollout := s.last().promotion.one()

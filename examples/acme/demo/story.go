@@ -38,6 +38,7 @@ type story struct {
 	rows             []row
 	rehearsed        rehearsed    // the last one
 	rushed           [2]int64     // orders begun and shipped by those who came for the busy hour
+	asks             *asks        // what production asks of people; nil while it asks nobody
 	since            *client.Mark // when the rehearsal in production began that the next promotion there follows
 }
 
@@ -151,6 +152,11 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 	code, err := show(ctx, s.cli, "promotion", "watch", asked.Promotion)
 	if err != nil {
 		return err
+	}
+	if environment == "production" && s.asks != nil && code == waits {
+		if code, err = s.agree(ctx, asked.Promotion); err != nil {
+			return err
+		}
 	}
 	if err := s.cli.Ask(ctx, &row.promotion, "promotion", "show", asked.Promotion); err != nil {
 		return err
