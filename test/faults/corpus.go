@@ -6,16 +6,11 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
-
-	"golang.org/x/tools/txtar"
 
 	"github.com/waybill-dev/waybill/examples/acme"
+	"github.com/waybill-dev/waybill/test/corpus"
 )
 
 //go:embed corpus/*.txtar
@@ -41,29 +36,16 @@ func cleanRelease(n int) fault {
 		files: map[string]string{"acme_label/release.py": fmt.Sprintf("RELEASE = %d\n", n+1)}}
 }
 
-func corpus() ([]fault, error) {
-	entries, err := files.ReadDir("corpus")
+func readFaults() ([]fault, error) {
+	entries, err := corpus.Read(files)
 	if err != nil {
 		return nil, err
 	}
 	var all []fault
 	for _, e := range entries {
-		content, err := files.ReadFile("corpus/" + e.Name())
-		if err != nil {
-			return nil, err
-		}
-		archive := txtar.Parse(content)
-		f := fault{name: strings.TrimSuffix(e.Name(), ".txtar"), head: map[string]string{}, files: map[string]string{}}
-		for line := range strings.Lines(string(archive.Comment)) {
-			if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-				f.head[key] = value
-			}
-		}
-		for _, file := range archive.Files {
-			f.files[file.Name] = string(file.Data)
-		}
+		f := fault{name: e.Name, head: e.Head, files: e.Files}
 		if f.head["traffic"] == "" || len(f.files) == 0 || f.clean() != (f.head["signal"] == "") || f.clean() == (f.head["fault"] != "") {
-			return nil, fmt.Errorf("%s: fault and signal, or clean, and traffic and a file are needed", e.Name())
+			return nil, fmt.Errorf("%s: fault and signal, or clean, and traffic and a file are needed", e.Name)
 		}
 		all = append(all, f)
 	}
@@ -72,10 +54,8 @@ func corpus() ([]fault, error) {
 
 // writeSource makes a Git repository with a tag for each release, all of which differ from Acme's first alone.
 func writeSource(ctx context.Context, dir string, all []fault) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := git(ctx, dir, "init", "-q", "-b", "main"); err != nil {
+	repository := corpus.Repository(dir)
+	if err := repository.Init(ctx); err != nil {
 		return err
 	}
 	for _, f := range all {
@@ -85,28 +65,12 @@ func writeSource(ctx context.Context, dir string, all []fault) error {
 		if err := acme.WriteRelease(dir, "r1"); err != nil {
 			return err
 		}
-		for _, path := range slices.Sorted(maps.Keys(f.files)) {
-			target := filepath.Join(dir, "addons", filepath.FromSlash(path))
-			if err := os.WriteFile(target, []byte(f.files[path]), 0o644); err != nil {
-				return err
-			}
+		if err := repository.Write(f.files); err != nil {
+			return err
 		}
-		for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "--no-gpg-sign", "-m", f.name}, {"tag", f.name}} {
-			if err := git(ctx, dir, args...); err != nil {
-				return err
-			}
+		if err := repository.Tag(ctx, f.name); err != nil {
+			return err
 		}
-	}
-	return nil
-}
-
-func git(ctx context.Context, dir string, args ...string) error {
-	command := exec.CommandContext(ctx, "git", args...)
-	command.Dir = dir
-	command.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull,
-		"GIT_AUTHOR_NAME=Faults", "GIT_AUTHOR_EMAIL=faults@example.com", "GIT_COMMITTER_NAME=Faults", "GIT_COMMITTER_EMAIL=faults@example.com")
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("git %v in %s: %w: %s", args, dir, err, out)
 	}
 	return nil
 }

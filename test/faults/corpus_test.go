@@ -13,7 +13,7 @@ import (
 
 // The corpus reads, and the estate that it is promoted under is one.
 func TestCorpus(t *testing.T) {
-	all, err := corpus()
+	all, err := readFaults()
 	require.NoError(t, err)
 	core := 0
 	for _, f := range all {

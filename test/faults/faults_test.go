@@ -30,7 +30,7 @@ const routedBack = 5 * time.Second
 // TestFaults promotes the corpus: WAYBILL_FAULTS=all every fault and ten clean releases, core (the default) two faults,
 // and a comma-separated list of names those. The clean releases come last, one after the other.
 func TestFaults(t *testing.T) {
-	all, err := corpus()
+	all, err := readFaults()
 	require.NoError(t, err)
 	for n := range cleans {
 		all = append(all, cleanRelease(n))

@@ -24,7 +24,7 @@ type bench struct {
 // BenchmarkRehearsal holds what a rehearsal costs and foretells against what it must. One alone: -bench Rehearsal/trace.
 // The machine may be busy: what is compared was measured in turns, and what a process waited for a CPU is taken off.
 func BenchmarkRehearsal(b *testing.B) {
-	changes, err := corpus()
+	changes, err := readChanges()
 	require.NoError(b, err)
 	on := &bench{Stage: open(b, changes), all: changes}
 	for _, one := range []struct {

@@ -40,7 +40,7 @@ const (
 // TestRehearsal rehearses the corpus: WAYBILL_REHEARSAL=all every change, core (the default) six of them, and a
 // comma-separated list of names those.
 func TestRehearsal(t *testing.T) {
-	changes, err := corpus()
+	changes, err := readChanges()
 	require.NoError(t, err)
 	s := open(t, changes)
 	wanted := strings.Split(cmp.Or(os.Getenv("WAYBILL_REHEARSAL"), "core"), ",")
