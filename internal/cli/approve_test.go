@@ -143,11 +143,10 @@ func ship(t *testing.T, data string) {
 	require.NoError(t, admin.Close(t.Context()))
 }
 
-// Production asks for one approval: what is promoted waits, and says for whom; who asked cannot agree, and who comes with
-// no token or one that was revoked is turned away; somebody else agrees, and it goes on.
-func TestSomebodyElseApproves(t *testing.T) {
-	data := serving(t, asksPeople)
-	ship(t, data)
+// people gives each of an estate's users a token, and returns what runs a verb as one of them, or, without a name, as whoever
+// has the data folder.
+func people(t *testing.T, data string, users ...string) func(who string, args ...string) (out, problem string, code int) {
+	t.Helper()
 	tokens := map[string]string{}
 	as := func(who string, args ...string) (string, string, int) {
 		t.Helper()
@@ -157,12 +156,21 @@ func TestSomebodyElseApproves(t *testing.T) {
 		}
 		return said(t, args...)
 	}
-	for _, who := range []string{"anna", "bert", "vera"} {
+	for _, who := range users {
 		tokens[who] = filepath.Join(t.TempDir(), who)
 		out, problem, code := as("", "token", "create", who, "--out", tokens[who])
 		require.Equal(t, exitDone, code, problem)
 		require.NotContains(t, out+problem, "wbt_")
 	}
+	return as
+}
+
+// Production asks for one approval: what is promoted waits, and says for whom; who asked cannot agree, and who comes with
+// no token or one that was revoked is turned away; somebody else agrees, and it goes on.
+func TestSomebodyElseApproves(t *testing.T) {
+	data := serving(t, asksPeople)
+	ship(t, data)
+	as := people(t, data, "anna", "bert", "vera")
 	out, _, code := as("anna", "whoami")
 	require.Equal(t, exitDone, code)
 	require.Contains(t, out, "operator everywhere; approver everywhere")

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,20 +55,7 @@ func TestWaitingAtTheGatesAndTheEmergencyPath(t *testing.T) {
 	opens := time.Now().UTC().AddDate(0, 2, 0).Truncate(24 * time.Hour).Add(22 * time.Hour)
 	data := serving(t, strings.Replace(asksMuch, "OPENS", opens.Format("2006-01-02T15:04"), 1))
 	ship(t, data)
-	tokens := map[string]string{}
-	as := func(who string, args ...string) (string, string, int) {
-		t.Helper()
-		args = append(args, "--data", data)
-		if who != "" {
-			args = append(args, "--token-file", tokens[who])
-		}
-		return said(t, args...)
-	}
-	for _, who := range []string{"anna", "bert", "carl", "vera"} {
-		tokens[who] = filepath.Join(t.TempDir(), who)
-		_, problem, code := as("", "token", "create", who, "--out", tokens[who])
-		require.Equal(t, exitDone, code, problem)
-	}
+	as := people(t, data, "anna", "bert", "carl", "vera")
 	last := func(out string) string {
 		words := strings.Fields(out)
 		return words[len(words)-1]

@@ -61,34 +61,40 @@ func TestRestoreRefusesWhatItCannotRead(t *testing.T) {
 	require.Equal(t, []string{"shares", "events"}, anew, "evidence against another question is none")
 }
 
+// playLatency lets calls go to the two pools in turn, on the new one longer times as long, until the judge fails or n are
+// through; it returns the verdict then, and after how many calls.
+func playLatency(t *testing.T, j *Judge, s Signal, longer float64, n int, took func() float64) (Verdict, int) {
+	t.Helper()
+	var buckets [2][]int64
+	for p := range buckets {
+		buckets[p] = make([]int64, len(s.Bounds)+1)
+		require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: Pool(p), At: seconds(0), Buckets: buckets[p]}))
+	}
+	for i := range n {
+		p, duration := Pool(i%2), took()
+		if p == Canary {
+			duration *= longer
+		}
+		b := 0
+		for b < len(s.Bounds) && duration > s.Bounds[b] {
+			b++
+		}
+		buckets[p][b]++
+		require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: p, At: seconds(float64(i)), Buckets: buckets[p]}))
+		if _, failed := j.Failed(); failed {
+			return j.Verdict(seconds(float64(i))), i
+		}
+	}
+	return j.Verdict(seconds(float64(n - 1))), n
+}
+
 // With a ratio, what is a little longer is tolerated however certain it is, and what is longer is found.
 func TestRatio(t *testing.T) {
 	bounds := []float64{.1, .13, .17, .22, .3, .4, .55, .75, 1}
 	s := Signal{Name: "confirm", Kind: Latency, Role: Trigger, Ratio: 1.25, Tolerance: .25, Bounds: bounds}
 	play := func(longer float64, n int) (Verdict, int) {
-		j := newJudge(t, s)
 		random := rand.New(rand.NewPCG(uint64(longer*100), 5))
-		var buckets [2][]int64
-		for p := range buckets {
-			buckets[p] = make([]int64, len(bounds)+1)
-			require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: Pool(p), At: seconds(0), Buckets: buckets[p]}))
-		}
-		for i := range n {
-			p, took := Pool(i%2), .2*(1+.2*random.NormFloat64())
-			if p == Canary {
-				took *= longer
-			}
-			b := 0
-			for b < len(bounds) && took > bounds[b] {
-				b++
-			}
-			buckets[p][b]++
-			require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: p, At: seconds(float64(i)), Buckets: buckets[p]}))
-			if _, failed := j.Failed(); failed {
-				return j.Verdict(seconds(float64(i))), i
-			}
-		}
-		return j.Verdict(seconds(float64(n - 1))), n
+		return playLatency(t, newJudge(t, s), s, longer, n, func() float64 { return .2 * (1 + .2*random.NormFloat64()) })
 	}
 	for _, longer := range []float64{.5, 1, 1.1, 1.15} {
 		v, _ := play(longer, 4000)
@@ -115,23 +121,7 @@ func TestRatioAtItsEdge(t *testing.T) {
 			j, err := New(Config{Alpha: .05, Signals: []Signal{s}})
 			require.NoError(t, err)
 			random := rand.New(rand.NewPCG(uint64(play), 7))
-			var buckets [2][]int64
-			for p := range buckets {
-				buckets[p] = make([]int64, len(bounds)+1)
-				require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: Pool(p), At: seconds(0), Buckets: buckets[p]}))
-			}
-			for i := range 1500 {
-				p, took := Pool(i%2), .2*math.Exp(.4*random.NormFloat64())
-				if p == Canary {
-					took *= ratio
-				}
-				b := 0
-				for b < len(bounds) && took > bounds[b] {
-					b++
-				}
-				buckets[p][b]++
-				require.NoError(t, j.Observe(Observation{Signal: s.Name, Pool: p, At: seconds(float64(i)), Buckets: buckets[p]}))
-			}
+			playLatency(t, j, s, ratio, 1500, func() float64 { return .2 * math.Exp(.4*random.NormFloat64()) })
 			if _, bad := j.Failed(); bad {
 				failed++
 			}
