@@ -107,7 +107,7 @@ func TestCaptureKilled(t *testing.T) {
 			n := -1
 			_ = conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", b.db).Scan(&n)
 			return n == 0
-		}, 10*time.Second, 20*time.Millisecond)
+		}, time.Minute, 20*time.Millisecond)
 		conn.Close(ctx)
 
 		m := b.capture(id)

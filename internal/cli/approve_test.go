@@ -204,7 +204,7 @@ func TestSomebodyElseApproves(t *testing.T) {
 		out, _, _ = as("vera", "promotion", "show", id, "-o", "json")
 		var p api.Promotion
 		return json.Unmarshal([]byte(out), &p) == nil && strings.Contains(out, `"start pool"`)
-	}, 20*time.Second, 50*time.Millisecond, "it goes on at once: %s", out)
+	}, time.Minute, 50*time.Millisecond, "it goes on at once: %s", out)
 	out, _, _ = as("vera", "promotion", "show", id)
 	require.Contains(t, out, "approvals: 0 of 0")
 	require.Contains(t, out, "by bert")
@@ -226,5 +226,5 @@ func TestSomebodyElseApproves(t *testing.T) {
 			}
 		}
 		return true
-	}, 20*time.Second, 100*time.Millisecond, "what is decided about people is recorded: %s", out)
+	}, time.Minute, 100*time.Millisecond, "what is decided about people is recorded: %s", out)
 }

@@ -211,7 +211,7 @@ func TestRunSigns(t *testing.T) {
 	require.Eventually(t, func() bool {
 		heads, err := b.ledger.Heads(t.Context(), 1)
 		return err == nil && len(heads) == 1 && heads[0].Sequence == 3
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	cancel()
 	require.NoError(t, <-ended)
 }

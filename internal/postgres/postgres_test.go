@@ -84,7 +84,7 @@ func TestLife(t *testing.T) {
 	o.Settings["work_mem"] = "5MB"
 	again := started(t, o)
 	require.Equal(t, pid, postmaster(t, again))
-	require.Eventually(t, func() bool { return query(t, again, "SHOW work_mem") == "5MB" }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return query(t, again, "SHOW work_mem") == "5MB" }, time.Minute, 20*time.Millisecond)
 
 	// Another port on the same folder: restarted with it.
 	o.Port = 6001

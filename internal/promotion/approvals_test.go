@@ -224,7 +224,7 @@ func TestApprovalsLapse(t *testing.T) {
 		var left int
 		require.NoError(t, a.store.Pool.QueryRow(t.Context(), "select count(*) from river_job where finalized_at is null").Scan(&left))
 		return left == 0
-	}, 30*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	before := a.look(id).Binding
 	_, err = a.store.Pool.Exec(t.Context(), `update rollouts set memory = jsonb_set(memory, '{plan,rehearsal}', '"another"') where id = $1`, r.ID)
 	require.NoError(t, err)

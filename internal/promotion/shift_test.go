@@ -116,7 +116,7 @@ func newStreet(t *testing.T, weight int) *street {
 		return router.Upstream{Pool: pool, Web: address, Websocket: address}
 	}
 	canary := upstream("new")
-	bounded, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	bounded, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	require.NoError(t, poll(bounded, 10*time.Millisecond, func() (bool, error) {
 		err := s.control.Apply(bounded, router.Table{Environment: "test", Generation: 1, Tenants: []router.Tenant{{

@@ -69,7 +69,7 @@ func TestLoadIsRead(t *testing.T) {
 		require.NoError(c, err)
 		was, is := before.tables["public.stock_move"], after.tables["public.stock_move"]
 		assert.Equal(c, uses{scans: 35, inserted: 2, written: 7}, uses{is.scans - was.scans, is.inserted - was.inserted, is.written - was.written})
-	}, 10*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	_, err = readLoad(t.Context(), tenants(t).URL("postgres"), "nosuch")
 	assert.ErrorContains(t, err, "counters")
 	assert.NotContains(t, err.Error(), "pw")

@@ -147,7 +147,7 @@ func TestScratch(t *testing.T) {
 			traced.mu.Lock()
 			defer traced.mu.Unlock()
 			return traced.held[[2]string{"public.stock_move", "AccessExclusiveLock"}] != nil
-		}, 10*time.Second, 20*time.Millisecond)
+		}, time.Minute, 20*time.Millisecond)
 		_, err = conn.Exec(t.Context(), "COMMIT", pgx.QueryExecModeSimpleProtocol)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close(t.Context()))

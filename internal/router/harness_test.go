@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 const (
 	host     = "acme.test"
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // rig is a running router, controlled over its socket as by the Waybill server.

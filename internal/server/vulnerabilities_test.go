@@ -115,7 +115,7 @@ func (w *watched) until(what string, so func(store.VulnerabilityScan, []store.Vu
 		rows, err = w.server.store.Vulnerabilities(w.t.Context())
 		require.NoError(w.t, err)
 		return so(scan, rows)
-	}, 30*time.Second, 20*time.Millisecond, "%s", what)
+	}, time.Minute, 20*time.Millisecond, "%s", what)
 }
 
 func ids(rows []store.Vulnerability) (list []string) {

@@ -77,7 +77,7 @@ func TestPostgres(t *testing.T) {
 		done <- err
 	}()
 	var seen [2]map[string]float64
-	require.Eventually(t, func() bool { seen = look(); return seen[judge.Canary][PostgresWaiting] == 1 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { seen = look(); return seen[judge.Canary][PostgresWaiting] == 1 }, time.Minute, 5*time.Millisecond)
 	assert.Zero(t, seen[judge.Stable][PostgresWaiting], "it holds the lock, and waits for nobody")
 	assert.Positive(t, seen[judge.Stable][PostgresTransaction])
 	assert.Equal(t, 1.0, seen[judge.Canary][PostgresConnections])
@@ -109,7 +109,7 @@ func TestRedis(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket})
 	t.Cleanup(func() { _ = client.Close() })
 	collector := NewCollector(nil, FromRedis(client))
