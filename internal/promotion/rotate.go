@@ -145,7 +145,7 @@ func (e *Engine) takesKey(ctx context.Context, p runtime.PoolState, key []byte) 
 	defer cancel()
 	return poll(bounded, 100*time.Millisecond, func() (bool, error) {
 		_, err := client.Status(bounded)
-		return !errors.Is(err, bridge.ErrRefused), err
+		return !errors.Is(err, bridge.ErrRefused) && bounded.Err() == nil, err // a call that was cut off says nothing
 	})
 }
 
