@@ -10,6 +10,9 @@ import (
 	"github.com/waybill-dev/waybill/examples/acme/stage"
 )
 
+// workers of each pool: the old one and the new one have the same, or their durations could not be compared.
+const workers = 2
+
 // writeEstate declares how the fault's release is judged, and that each of them is compatible. The rest of the
 // estate is there.
 func writeEstate(dir, address string, all []fault, f fault) error {
@@ -24,7 +27,7 @@ name: production
 runtime:
   docker:
     http: %s
-workers: 2
+workers: %d
 hold_budget: 5m
 rollout:
   steps: [50]
@@ -43,7 +46,7 @@ environment: production
 database: %s
 hosts: [%s]
 modules: [acme_base, acme_dock, acme_label]
-`, address, cmp.Or(f.head["events"], "600"), cmp.Or(f.head["bake"], "3s"), stage.Database, stage.Host),
+`, address, workers, cmp.Or(f.head["events"], "600"), cmp.Or(f.head["bake"], "3s"), stage.Database, stage.Host),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err

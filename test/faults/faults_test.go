@@ -145,7 +145,7 @@ func open(t *testing.T, all []fault) *shop {
 	defer cancel()
 	options, err := stage.Here(ctx, "faults")
 	require.NoError(t, err)
-	options.Log, options.Releases = t.Logf, []string{"r1"}
+	options.Log, options.Releases, options.Workers = t.Logf, []string{"r1"}, workers
 	opened, err := stage.Open(ctx, options)
 	require.NoError(t, err)
 	s := &shop{Stage: opened}

@@ -42,6 +42,7 @@ type Options struct {
 	Cache    string        // where the initial database is kept between runs; empty: nowhere
 	Releases []string      // to build, r1 among them; default: all of acme.Releases
 	Hold     time.Duration // hold budget; default one minute
+	Workers  int           // of production's pools; default 1
 	Log      func(format string, args ...any)
 }
 
@@ -63,6 +64,9 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	}
 	if o.Hold == 0 {
 		o.Hold = time.Minute
+	}
+	if o.Workers == 0 {
+		o.Workers = 1
 	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
@@ -142,7 +146,7 @@ func (s *Stage) write(ctx context.Context) error {
 
 // Declare commits production as it is, with more lines of YAML (whole ones) in its environment.
 func (s *Stage) Declare(ctx context.Context, more string) error {
-	content := fmt.Sprintf(production, s.Site.Address, s.Hold, more, Database, Host)
+	content := fmt.Sprintf(production, s.Site.Address, s.Workers, s.Hold, more, Database, Host)
 	if err := os.WriteFile(filepath.Join(s.estate(), "production.yaml"), []byte(content), 0o644); err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ name: production
 runtime:
   docker:
     http: %s
-workers: 1
+workers: %d
 hold_budget: %s
 drain_limit: 10s
 rollout:
