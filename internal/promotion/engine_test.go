@@ -115,7 +115,7 @@ func (b *bench) start(e *Engine) string {
 // until waits for the rollout to be as asked for.
 func (b *bench) until(promotion string, so func(store.Rollout) bool) store.Rollout {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	var r store.Rollout
 	require.NoError(b.t, poll(ctx, 10*time.Millisecond, func() (bool, error) {

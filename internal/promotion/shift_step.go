@@ -34,7 +34,11 @@ type stepWatch struct {
 
 // judgeStep watches a weight until the evidence suffices.
 func (w *Work) judgeStep(ctx context.Context, weight int) (string, error) {
-	s := &stepWatch{Work: w, weight: weight, rollout: w.env.Environment.Rollout, askers: [2]*asker{{}, {}}}
+	old, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, w.memory.OldPool)
+	if err != nil {
+		return "", fmt.Errorf("look up pool %s, which serves %s: %w", w.memory.OldPool, w.tenant.Name, err)
+	}
+	s := &stepWatch{Work: w, weight: weight, rollout: alike(w.env.Environment.Rollout, old.Workers, w.env.Environment.Workers), askers: [2]*asker{{}, {}}}
 	s.sources()
 	if err := s.begin(ctx); err != nil {
 		return "", err

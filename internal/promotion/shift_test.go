@@ -170,6 +170,7 @@ func (s *street) judged(rollout estate.Rollout) (r store.Rollout, detail string,
 		return detail, err
 	}})
 	s.store = b.store
+	require.NoError(s.t, b.store.PutPool(s.t.Context(), store.Pool{Environment: b.kind, Name: "old", Group: "shared"}))
 	e, _ := b.engine("a")
 	until := ended
 	if s.asking {

@@ -99,6 +99,21 @@ func comparesDurations(rollout estate.Rollout) bool {
 	})
 }
 
+// alike are a rollout's rules for pools with so many workers each. Where these differ, what is as busy on more workers at once takes
+// longer each time: how long something takes is written down then, and says nothing of the release.
+func alike(rollout estate.Rollout, old, fresh int) estate.Rollout {
+	if old == fresh {
+		return rollout
+	}
+	rollout.Signals = slices.Clone(rollout.Signals)
+	for i, given := range rollout.Signals {
+		if strings.HasSuffix(given.Signal, signal.CallSeconds) {
+			rollout.Signals[i].Role, rollout.Signals[i].Required = estate.Record, false
+		}
+	}
+	return rollout
+}
+
 // keptWatch is what a shift's business signals have shown so far. It is kept with the rollout.
 type keptWatch struct {
 	Signals []string          `json:"signals"` // that are judged, as of the beginning; nil: it was not known yet

@@ -392,3 +392,16 @@ func TestAfterAgainstBefore(t *testing.T) {
 	require.Nil(t, newAfter(rollout, nil, nil))
 	require.Empty(t, (*after)(nil).look(time.Time{}, bridge.Signals{}))
 }
+
+// Durations of pools that have not the same number of workers are not judged; all else is.
+func TestPoolsThatAreNotAlike(t *testing.T) {
+	some := .2
+	asked := estate.Rollout{Signals: []estate.SignalRule{{Signal: "*.seconds", Role: estate.Trigger, Tolerance: &some}, {Signal: "order_confirm.seconds", Required: true}, {Signal: "*.failed", Role: estate.Trigger}}}
+	require.Equal(t, asked, alike(asked, 2, 2))
+	not := alike(asked, 1, 2)
+	require.False(t, comparesDurations(not))
+	require.Equal(t, estate.Record, rule(not, "order_confirm.seconds").role)
+	require.False(t, rule(not, "order_confirm.seconds").required)
+	require.Equal(t, estate.Trigger, rule(not, "order_confirm.failed").role)
+	require.True(t, comparesDurations(asked), "what was asked stays as it was")
+}
