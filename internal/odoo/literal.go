@@ -61,6 +61,8 @@ type parser struct {
 	pos   int
 	depth int // of open brackets
 	signs int // read so far
+
+	counted, lines int // newlines before a position, as far as they were counted
 }
 
 func (p *parser) errorAt(pos int, format string, args ...any) error {
@@ -75,7 +77,16 @@ func (p *parser) errorAt(pos int, format string, args ...any) error {
 
 func (p *parser) fail(format string, args ...any) error { return p.errorAt(p.pos, format, args...) }
 
-func (p *parser) line(pos int) int { return bytes.Count(p.src[:pos], []byte("\n")) + 1 }
+// line is that of a position. What is asked for goes mostly forward, and is counted from where the last count ended: else a file of
+// nothing but brackets would be counted through for each of them.
+func (p *parser) line(pos int) int {
+	if pos < p.counted {
+		p.counted, p.lines = 0, 0
+	}
+	p.lines += bytes.Count(p.src[p.counted:pos], []byte("\n"))
+	p.counted = pos
+	return p.lines + 1
+}
 
 // peek returns the byte at the position, 0 at the end.
 func (p *parser) peek() byte {

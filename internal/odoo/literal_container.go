@@ -64,9 +64,8 @@ func (p *parser) braces() (Value, error) {
 // dict reads on after the first key.
 func (p *parser) dict(start int, key Value) (Value, error) {
 	dict := &Dict{}
-	// Counting lines from the start for every key would be quadratic.
-	line, counted := p.line(start), start
 	for {
+		line := p.line(start)
 		id, err := identity(key)
 		if err != nil {
 			return nil, p.errorAt(start, "%v", err)
@@ -81,11 +80,6 @@ func (p *parser) dict(start int, key Value) (Value, error) {
 		value, err := p.value()
 		if err != nil {
 			return nil, err
-		}
-		for ; counted < start; counted++ {
-			if p.src[counted] == '\n' {
-				line++
-			}
 		}
 		dict.set(id, Item{Key: key, Value: value, Line: line})
 		if more, err := p.comma('}'); err != nil || !more {
