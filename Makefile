@@ -57,7 +57,7 @@ test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (a
 	$(WITH) packages docker base -- hack/test.sh rehearsal
 
 .PHONY: test-faults
-test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay
+test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)
 	$(WITH) packages docker base -- hack/test.sh faults
 
 .PHONY: fuzz
