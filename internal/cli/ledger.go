@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -69,8 +70,16 @@ func payloadLine(payload any) string {
 		return fmt.Sprint(payload)
 	}
 	line := ""
-	for _, key := range []string{"step", "outcome", "reason", "detail", "release_name", "operation", "version", "kind"} {
-		if s, ok := p[key].(string); ok && s != "" {
+	for _, key := range []string{"step", "outcome", "reason", "detail", "release_name", "operation", "version", "kind", "secret", "secrets", "for", "to"} {
+		s, ok := p[key].(string)
+		if list, several := p[key].([]any); several {
+			words := make([]string, len(list))
+			for i, word := range list {
+				words[i] = fmt.Sprint(word)
+			}
+			s, ok = strings.Join(words, ", "), true
+		}
+		if ok && s != "" {
 			if line != "" {
 				line += ": "
 			}
