@@ -55,8 +55,9 @@ func poolName(group string, r release.Release, version int) string {
 	if group == "shared" {
 		return "r-" + name
 	}
-	if len(group) > 30 {
-		group = group[:30]
+	if len(group) > 30 { // cut, it may be that of another tenant: what tells them apart stays
+		sum := sha256.Sum256([]byte(group))
+		group = group[:23] + "-" + hex.EncodeToString(sum[:3])
 	}
 	return group + "-" + name
 }

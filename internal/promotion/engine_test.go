@@ -422,4 +422,7 @@ func TestNames(t *testing.T) {
 	require.Equal(t, "r-0123456789", poolName("shared", r, 0))
 	require.Equal(t, "acme-0123456789", poolName("acme", r, 0))
 	require.Equal(t, "acme-0123456789-k2", poolName("acme", r, 2))
+	east, west := strings.Repeat("a", 35)+"-east", strings.Repeat("a", 35)+"-west"
+	require.NotEqual(t, poolName(east, r, 0), poolName(west, r, 0), "each dedicated tenant has a pool of its own")
+	require.LessOrEqual(t, len(poolName(east, r, 0)), 30+1+10)
 }
