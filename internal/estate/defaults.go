@@ -13,8 +13,11 @@ func (p *Product) fill(given func(string) bool) {
 	}
 }
 
+// DefaultWorkers is how many an environment's pools have that says nothing of them.
+const DefaultWorkers = 2
+
 func (e *Environment) fill(given func(string) bool) {
-	or(given, "workers", &e.Workers, 2)
+	or(given, "workers", &e.Workers, DefaultWorkers)
 	or(given, "hold_budget", &e.HoldBudget, 20*time.Second)
 	or(given, "update_deadline", &e.Deadline, 30*time.Minute)
 	or(given, "drain_limit", &e.DrainLimit, 10*time.Second)

@@ -62,9 +62,6 @@ func (c Configuration) Differences(other Configuration) []string {
 	return names
 }
 
-// plainWorkers is what an estate says that says nothing.
-const plainWorkers = 2
-
 // nameNewPool names the pool of a release and configuration that the rollout leads to, with the login that is in force for the
 // tenant's group. One with a configuration of its own has its mark in its name.
 func (w *Work) nameNewPool(ctx context.Context, r release.Release, wanted Configuration) error {
@@ -75,7 +72,7 @@ func (w *Work) nameNewPool(ctx context.Context, r release.Release, wanted Config
 	name := poolName(w.state.Group, r, login.Version)
 	there, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, name)
 	switch {
-	case errors.Is(err, store.ErrNotFound) && wanted.Workers == plainWorkers && len(wanted.Settings) == 0:
+	case errors.Is(err, store.ErrNotFound) && wanted.Workers == estate.DefaultWorkers && len(wanted.Settings) == 0:
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case err != nil || len(wanted.Differences(configurationOf(there))) > 0:
