@@ -39,6 +39,7 @@ func (d *document) environment(e *Environment) {
 	d.rollout(e.Rollout)
 	d.approvals(e.Approvals)
 	d.emergency(e.Emergency)
+	d.rings(e.Rings)
 }
 
 // within checks a figure that was given; a default needs no check.

@@ -14,6 +14,7 @@ func (all *declarations) together() {
 	all.stages()
 	all.listeners()
 	all.tenancy()
+	all.ringsTogether()
 	all.oneChecks()
 	all.oneVulnerabilities()
 	all.trusts()

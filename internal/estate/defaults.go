@@ -29,6 +29,7 @@ func (e *Environment) fill(given func(string) bool) {
 	e.Rollout.fillSignals(given)
 	e.fillApprovals(given)
 	e.fillEmergency(given)
+	e.fillRings(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

@@ -17,7 +17,7 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
@@ -225,6 +225,20 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Environment.rollout.signals[].importance":
 		s.Default = 1
 		s.AnyOf[0].Minimum, s.AnyOf[0].Maximum = importanceSpan.least, importanceSpan.most
+	case "Environment.rings":
+		s.MaxItems = maxRings
+		s.Items.Required = []string{"name"}
+	case "Environment.rings[].name":
+		name(s)
+	case "Environment.rings[].tenants", "Environment.rings[].after":
+		name(s.Items)
+	case "Environment.rings[].labels":
+		s.Names = &schema{Pattern: nameRule.String(), MaxLength: maxName}
+		s.Additional = &schema{Type: "string", Pattern: labelValueRule.String()}
+	case "Environment.rings[].at_once":
+		s.Default, s.Minimum, s.Maximum = 1, atOnceSpan.least, atOnceSpan.most
+	case "Environment.rings[].failures":
+		s.Minimum, s.Maximum = failuresSpan.least, failuresSpan.most
 	case "Environment.settings":
 		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
 	case "Environment.database.password", "Environment.redis.password":

@@ -52,6 +52,7 @@ type Environment struct {
 	Rehearsal  Rehearsal         `yaml:"rehearsal" json:"rehearsal,omitempty"`   // whether a release's class comes from a rehearsal: off, auto or required; default off
 	Rollout    Rollout           `yaml:"rollout" json:"rollout"`
 	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
+	Rings      []Ring            `yaml:"rings" json:"rings,omitempty"`         // in which order, and how many at once, the tenants take a release; default: all at once
 	Emergency  *Emergency        `yaml:"emergency" json:"emergency,omitempty"` // how a release may enter in an emergency; default: there is no such way
 
 	file string
