@@ -90,6 +90,8 @@ func problem(err error) error {
 		return huma.Error404NotFound("nothing is known under this name or ID")
 	case errors.Is(err, store.ErrTenantBusy):
 		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, promotion.ErrNothingToDo):
+		return huma.Error409Conflict(strings.TrimPrefix(err.Error(), promotion.ErrNothingToDo.Error()+": "))
 	}
 	return huma.Error500InternalServerError(err.Error())
 }
@@ -261,27 +263,25 @@ func (b Backend) promotionRoutes(api huma.API) {
 		if _, err := b.mayWith(ctx, identity.PromotionResume, in.ID); err != nil {
 			return nil, err
 		}
-		rollouts, err := b.Store.Rollouts(ctx, in.ID)
-		if err != nil {
+		if err := b.Engine.Resume(ctx, in.ID, personOf(ctx).Name); err != nil {
 			return nil, problem(err)
-		}
-		resumed := false
-		for _, r := range rollouts {
-			if r.State == store.Waiting {
-				if err := b.write(ctx, ledger.Event{Kind: ledger.PromotionResumed, Environment: r.Environment, Tenant: r.Tenant, Promotion: in.ID, Rollout: r.ID}); err != nil {
-					return nil, problem(err)
-				}
-				if err := b.Store.Resume(ctx, r.ID); err != nil {
-					return nil, problem(err)
-				}
-				resumed = true
-			}
-		}
-		if !resumed {
-			return nil, huma.Error409Conflict("promotion " + in.ID + " waits for nobody")
 		}
 		return reply(Asked{Promotion: in.ID}, nil)
 	}, does(identity.PromotionResume))
+	huma.Post(api, "/api/v1/promotions/{id}/abandon", func(ctx context.Context, in *struct {
+		IDInput
+		Body struct {
+			Reason string `json:"reason" minLength:"1" maxLength:"500"`
+		}
+	}) (*body[Asked], error) {
+		if _, err := b.mayWith(ctx, identity.PromotionAbandon, in.ID); err != nil {
+			return nil, err
+		}
+		if err := b.Engine.Abandon(ctx, in.ID, in.Body.Reason, personOf(ctx).Name); err != nil {
+			return nil, problem(err)
+		}
+		return reply(Asked{Promotion: in.ID}, nil)
+	}, does(identity.PromotionAbandon), describe("Leave a promotion at what it has reached", "Tenants that have not had their turn in their ring keep their release"))
 	huma.Delete(api, "/api/v1/quarantine/{environment}/{id}", func(ctx context.Context, in *struct {
 		IDInput
 		Environment string `path:"environment"`

@@ -65,6 +65,7 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/configurations":                           {{path: "/api/v1/configurations", body: map[string]any{"environment": "production"}}},
 		"POST /api/v1/promotions/{id}/approve":                  {{path: p + "/approve", body: decision}},
 		"POST /api/v1/promotions/{id}/reject":                   {{path: p + "/reject", body: decision}},
+		"POST /api/v1/promotions/{id}/abandon":                  {{path: p + "/abandon", body: map[string]any{"reason": "r"}}},
 		"POST /api/v1/promotions/{id}/rollback":                 {{path: p + "/rollback", body: map[string]any{"reason": "r"}}, {path: p + "/rollback", body: map[string]any{"reason": "r", "accept_loss": true}, op: identity.PromotionLoss}},
 		"POST /api/v1/promotions/{id}/resume":                   {{path: p + "/resume"}},
 		"DELETE /api/v1/quarantine/{environment}/{id}":          {{path: "/api/v1/quarantine/production/" + x.release}},

@@ -44,6 +44,7 @@ const (
 	PromotionBreak    Operation = "promotion.emergency"
 	PromotionConfirm  Operation = "promotion.confirm"
 	PromotionResume   Operation = "promotion.resume"
+	PromotionAbandon  Operation = "promotion.abandon"
 	PromotionRollback Operation = "promotion.rollback"
 	PromotionLoss     Operation = "promotion.accept-loss"
 	ReviewRead        Operation = "review.read"
@@ -113,6 +114,7 @@ var rules = []Rule{
 	{PromotionBreak, "ask for an emergency promotion", Here, operators, operators},
 	{PromotionConfirm, "confirm an emergency promotion as the second person that it names", Here, []Role{Approver, Operator, Security, Admin}, nobody},
 	{PromotionResume, "let a promotion go on that waits for a person", Here, operators, operators},
+	{PromotionAbandon, "leave a promotion at the tenants that it has reached", Here, operators, operators},
 	{PromotionRollback, "take a promotion back", Here, operators, makers},
 	{PromotionLoss, "take one back although what was written since is lost", Here, operators, operators},
 	{ReviewRead, "see the reviews of emergency promotions", Here, everybody, everybody},

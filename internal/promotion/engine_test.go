@@ -229,7 +229,7 @@ func TestNeedsPerson(t *testing.T) {
 		p, err := b.store.Promotion(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, "waiting", p.Outcome)
-		require.NoError(t, b.store.Resume(t.Context(), r.ID))
+		require.NoError(t, e.Resume(t.Context(), id, "somebody"))
 		require.Equal(t, store.Promoted, b.until(id, ended).Outcome)
 	})
 	t.Run("go back", func(t *testing.T) {

@@ -63,8 +63,7 @@ func gates(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	if len(policies) == 0 {
-		w.memory.NotAdmitted = false
-		return "nothing is asked", nil
+		return w.begin(ctx, "nothing is asked")
 	}
 	set, err := w.rules.Compile(policies)
 	if err != nil { // checked when the estate was read; only a Waybill of another version may know other facts
@@ -92,10 +91,12 @@ func gates(ctx context.Context, w *Work) (string, error) {
 	}
 	switch result.Verdict {
 	case gate.Allowed:
-		w.memory.NotAdmitted = false
-		return oneLine(result.Summary()), nil
+		return w.begin(ctx, oneLine(result.Summary()))
 	case gate.Denied:
 		return "", failed("%s", result.Summary())
+	}
+	if err := w.loseTurn(ctx); err != nil {
+		return "", err
 	}
 	wait := &Wait{Until: wakeAt(result), Reason: oneLine(result.Summary())}
 	if !g.confirmBy.IsZero() {
@@ -105,6 +106,15 @@ func gates(ctx context.Context, w *Work) (string, error) {
 		w.secondAlone = len(result.Keeps()) == 1
 	}
 	return "", wait
+}
+
+// begin is what is left once the gates are open: its turn among the tenants.
+func (w *Work) begin(ctx context.Context, said string) (string, error) {
+	said, err := w.turn(ctx, said)
+	if err == nil {
+		w.memory.NotAdmitted = false
+	}
+	return said, err
 }
 
 // wakeAt is when time alone may change an answer.
@@ -117,7 +127,7 @@ func wakeAt(r gate.Result) time.Time {
 
 // guarded: something may be asked of this rollout. Where nothing can be, the step leaves no trace.
 var guarded condition = func(w *Work) (bool, string) {
-	return len(w.env.Policies) > 0 || w.env.Environment.Approvals != nil || w.env.Calendars || w.env.Environment.Emergency != nil || w.env.Reviews, ""
+	return len(w.env.Policies) > 0 || w.env.Environment.Approvals != nil || w.env.Calendars || w.env.Environment.Emergency != nil || w.env.Reviews || w.rollout.Ring != "", ""
 }
 
 // topics are what events must be about that change these facts, or facts of these groups.

@@ -80,7 +80,11 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		if err := e.rooms.Store.PutTenant(ctx, store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: group}); err != nil {
 			return "", err
 		}
-		rollouts = append(rollouts, store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{})})
+		r := store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{})}
+		if e.Gates(q.Kind) >= 0 {
+			r.Ring = snapshot.Environment.RingOf(t)
+		}
+		rollouts = append(rollouts, r)
 	}
 	err = e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
 		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, rollouts); err != nil {

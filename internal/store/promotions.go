@@ -68,6 +68,9 @@ type Rollout struct {
 	Revision    int64           `db:"revision"`
 	CreatedAt   time.Time       `db:"created_at"`
 	FinishedAt  *time.Time      `db:"finished_at"`
+	Ring        string          `db:"ring"`       // empty: its promotion has none
+	TurnAt      *time.Time      `db:"turn_at"`    // when it had its turn in the ring
+	TurnWaits   bool            `db:"turn_waits"` // all else allows it to begin
 }
 
 // Step is one try at one step of a rollout.
@@ -117,8 +120,8 @@ func (s *Store) CreatePromotion(ctx context.Context, tx pgx.Tx, p Promotion, rol
 		return err
 	}
 	for _, r := range rollouts {
-		_, err := tx.Exec(ctx, "insert into rollouts (id, promotion_id, environment, tenant, state, memory) values ($1, $2, $3, $4, $5, $6)",
-			r.ID, p.ID, p.Environment, r.Tenant, Running, r.Memory)
+		_, err := tx.Exec(ctx, "insert into rollouts (id, promotion_id, environment, tenant, state, memory, ring) values ($1, $2, $3, $4, $5, $6, $7)",
+			r.ID, p.ID, p.Environment, r.Tenant, Running, r.Memory, r.Ring)
 		var violation *pgconn.PgError
 		if errors.As(err, &violation) && violation.ConstraintName == "rollouts_one_at_a_time" {
 			return ErrTenantBusy
@@ -302,16 +305,6 @@ func (s *Store) Abort(ctx context.Context, rollout, reason string, acceptLoss bo
 	tag, err := s.Pool.Exec(ctx, `update rollouts set abort = $2, accept_loss = accept_loss or $3, wake_at = null,
 		state = case when state = 'waiting' then 'running' else state end, attempt = 0,
 		outcome = '', revision = revision + 1 where id = $1 and state <> 'done'`, rollout, reason, acceptLoss)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return err
-}
-
-// Resume lets a rollout that waits for a person go on. ErrNotFound when it does not wait.
-func (s *Store) Resume(ctx context.Context, rollout string) error {
-	tag, err := s.Pool.Exec(ctx, `update rollouts set state = case when undo then 'undoing' else 'running' end, outcome = '', reason = '', attempt = 0,
-		wake_at = null, revision = revision + 1 where id = $1 and state = 'waiting'`, rollout)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
