@@ -259,6 +259,7 @@ func TestRingsOutliveTheServer(t *testing.T) {
 	f := newFleet(t, inTurn, "a1", "b1")
 	id := f.promote()
 	f.becomes(id, "a1 works", "b1 waits: ring a comes first: 0 of 1 tenants are through")
+	require.Eventually(t, func() bool { return slices.Contains(f.noted(), "do update") }, time.Minute, 10*time.Millisecond)
 	_, err := f.store.Pool.Exec(t.Context(), "update rollouts set lease_until = now() - interval '1 second', epoch = epoch + 1 where promotion_id = $1 and tenant = 'a1'", id) // as if its server had died in the update
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return slices.Contains(f.noted(), "cut off") }, time.Minute, 10*time.Millisecond, "the server notices")
