@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/ring"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -24,13 +25,27 @@ type Promotion struct {
 	Finished     *time.Time `json:"finished,omitempty"`
 	Revision     int64      `json:"revision" doc:"Grows with every change; ask for a newer one with ?after="`
 	Rollouts     []Rollout  `json:"rollouts"`
+	Rings        []Ring     `json:"rings,omitempty" doc:"In the estate's order; absent: all tenants at once"`
 
 	Emergency *store.Emergency `json:"emergency,omitempty" doc:"Somebody broke the glass for it"`
+}
+
+// Ring is how far the tenants of one ring are.
+type Ring struct {
+	Name     string     `json:"name"`
+	State    ring.State `json:"state" enum:"waits,goes,soaks,through,stopped"`
+	Why      string     `json:"why,omitempty"`
+	Until    *time.Time `json:"until,omitempty" doc:"When what it waits for is over, where time alone does that"`
+	Total    int        `json:"total" doc:"Tenants that take part"`
+	UnderWay int        `json:"under_way"`
+	Promoted int        `json:"promoted"`
+	Failed   int        `json:"failed" doc:"Went back, or were not let in"`
 }
 
 // Rollout is one tenant's part.
 type Rollout struct {
 	Tenant      string  `json:"tenant"`
+	Ring        string  `json:"ring,omitempty"`
 	State       string  `json:"state" enum:"running,undoing,waiting,done"`
 	Outcome     string  `json:"outcome" doc:"promoted, rolled_back, waiting; empty while it runs"`
 	Reason      string  `json:"reason"`

@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/ring"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -83,7 +84,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 				return nil, err
 			}
 			view.Revision += r.Revision
-			rollout := Rollout{Tenant: r.Tenant, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor,
+			rollout := Rollout{Tenant: r.Tenant, Ring: r.Ring, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor,
 				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID], Verdicts: verdictsOf[r.ID]}
 			if rollout.Checkpoint == "" {
 				rollout.Checkpoint = memory.Checkpoint
@@ -93,9 +94,44 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 			}
 			view.Rollouts = append(view.Rollouts, rollout)
 		}
+		if view.Rings, err = rings(p, rollouts); err != nil {
+			return nil, err
+		}
 		views = append(views, view)
 	}
 	return views, nil
+}
+
+// rings are how far a promotion is in each ring that has tenants in it.
+func rings(p store.Promotion, rollouts []store.Rollout) ([]Ring, error) {
+	counts := ring.Counts{}
+	for _, r := range rollouts {
+		if r.PromotionID == p.ID && r.Ring != "" {
+			counts.Add(r.Ring, r.TurnAt != nil, r.State == store.Done, r.Outcome == store.Promoted, r.FinishedAt)
+		}
+	}
+	if len(counts) == 0 {
+		return nil, nil
+	}
+	var s promotion.Snapshot
+	if err := json.Unmarshal(p.Estate, &s); err != nil {
+		return nil, err
+	}
+	declared := promotion.Rings(s.Environment)
+	standings := ring.Plan{Rings: declared, Counts: counts}.Standings(time.Now())
+	var list []Ring
+	for _, r := range declared {
+		c, now := counts[r.Name], standings[r.Name]
+		if c.Total == 0 {
+			continue
+		}
+		view := Ring{Name: r.Name, State: now.State, Why: now.Why, Total: c.Total, UnderWay: c.Turn, Promoted: c.Promoted, Failed: c.Failed}
+		if !now.Until.IsZero() {
+			view.Until = &now.Until
+		}
+		list = append(list, view)
+	}
+	return list, nil
 }
 
 // await answers once a promotion has changed, so that whoever watches need not ask all the time.

@@ -120,7 +120,7 @@ func (a *app) promotions() *cobra.Command {
 	watch := &cobra.Command{Use: "watch ID", Short: "Follow a promotion to its end", Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.watch(cmd.Context(), args[0], noWait) }}
 	noWaiting(watch, &noWait)
-	cmd.AddCommand(list, a.promotionWaybill(),
+	cmd.AddCommand(list, a.promotionWaybill(), a.abandon(),
 		&cobra.Command{Use: "show ID", Short: "Show one promotion with every step", Args: exactly("ID"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var p api.Promotion
@@ -191,7 +191,24 @@ func showPromotion(w io.Writer, p api.Promotion) {
 	showEmergency(w, p)
 	told := teller{out: w, seen: map[string]bool{}}
 	told.tell(p)
+	showRings(w, p.Rings)
 	summary(w, p)
+}
+
+func (a *app) abandon() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{Use: "abandon ID --reason TEXT", Short: "Leave a promotion at the tenants that it has reached",
+		Long: `Leave a promotion whose ring has stopped at what it has reached: tenants that have not had their turn
+keep their release, and those that have the new one keep that. What is under way comes to its end.`,
+		Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usagef("--reason is missing: say why, for the record")
+			}
+			return a.askAndWatch(cmd, "POST", "/api/v1/promotions/"+url.PathEscape(args[0])+"/abandon", map[string]string{"reason": reason}, false, false)
+		}}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	return cmd
 }
 
 func (a *app) rollback() *cobra.Command {

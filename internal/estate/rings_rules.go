@@ -103,7 +103,7 @@ func circleOf(rings []Ring) []string {
 	return nil
 }
 
-// ringsTogether holds the rings against the tenants: each tenant of an environment that has rings is in exactly one.
+// ringsTogether holds the rings against the tenants: each tenant of an environment that has rings is in exactly one, and knows which.
 func (all *declarations) ringsTogether() {
 	for _, e := range all.environments {
 		rings := e.value.Rings
@@ -114,7 +114,7 @@ func (all *declarations) ringsTogether() {
 		for _, r := range rings {
 			names = append(names, r.Name)
 		}
-		for _, t := range all.tenants {
+		for i, t := range all.tenants {
 			if t.value.Environment != e.value.Name {
 				continue
 			}
@@ -130,6 +130,8 @@ func (all *declarations) ringsTogether() {
 				}
 			}
 			switch {
+			case len(in) == 1:
+				all.tenants[i].value.Ring = in[0]
 			case len(in) == 0:
 				t.doc.problem("name", fmt.Sprintf("is in no ring of Environment %s: no release would ever reach it", e.value.Name), "add ring: with one of "+strings.Join(names, ", "))
 			case len(in) > 1:

@@ -39,7 +39,7 @@ func (w *Work) turn(ctx context.Context, said string) (string, error) {
 	has := w.rollout.TurnAt != nil // before a kill
 	if !has {
 		var err error
-		has, err = w.rooms.Store.TakeTurn(ctx, w.lease, w.promotion.ID, func(counts map[string]ring.Count) bool {
+		has, err = w.rooms.Store.TakeTurn(ctx, w.lease, w.promotion.ID, func(counts ring.Counts) bool {
 			now = ring.Plan{Rings: rings, Counts: counts}.Standings(time.Now())[w.rollout.Ring]
 			return now.State == ring.Goes && now.Free > 0
 		})

@@ -27,6 +27,27 @@ type Count struct {
 	LastEnded time.Time // of those that have ended; zero: none has
 }
 
+// Counts are those of a promotion's rings, by name; one that is missing has no tenant in the promotion.
+type Counts map[string]Count
+
+// Add counts one tenant.
+func (c Counts) Add(ring string, turn, ended, promoted bool, at *time.Time) {
+	n := c[ring]
+	n.Total++
+	switch {
+	case ended && promoted:
+		n.Promoted++
+	case ended:
+		n.Failed++
+	case turn:
+		n.Turn++
+	}
+	if ended && at != nil && at.After(n.LastEnded) {
+		n.LastEnded = *at
+	}
+	c[ring] = n
+}
+
 func (c Count) ended() bool { return c.Promoted+c.Failed >= c.Total }
 
 // State is what a ring does.
@@ -52,7 +73,7 @@ type Standing struct {
 // Plan is the rings of an environment with the figures of a promotion.
 type Plan struct {
 	Rings  []Ring
-	Counts map[string]Count // by the ring's name; one that is missing has no tenant in the promotion
+	Counts Counts
 }
 
 // Standings tells where each ring stands at a time, by its name.

@@ -10,18 +10,18 @@ import (
 )
 
 // RingCounts tells how far the tenants of each ring of a promotion are, by the ring's name.
-func (s *Store) RingCounts(ctx context.Context, promotion string) (map[string]ring.Count, error) {
+func (s *Store) RingCounts(ctx context.Context, promotion string) (ring.Counts, error) {
 	return ringCounts(ctx, s.Pool, promotion)
 }
 
-func ringCounts(ctx context.Context, q querier, promotion string) (map[string]ring.Count, error) {
+func ringCounts(ctx context.Context, q querier, promotion string) (ring.Counts, error) {
 	rows, err := q.Query(ctx, `select ring, count(*), count(*) filter (where turn_at is not null and state <> 'done'),
 			count(*) filter (where outcome = 'promoted'), count(*) filter (where state = 'done' and outcome <> 'promoted'),
 			coalesce(max(finished_at), '0001-01-01 00:00:00+00') from rollouts where promotion_id = $1 and ring <> '' group by ring`, promotion)
 	if err != nil {
 		return nil, err
 	}
-	counts := map[string]ring.Count{}
+	counts := ring.Counts{}
 	var name string
 	var c ring.Count
 	_, err = pgx.ForEachRow(rows, []any{&name, &c.Total, &c.Turn, &c.Promoted, &c.Failed, &c.LastEnded}, func() error {
@@ -33,7 +33,7 @@ func ringCounts(ctx context.Context, q querier, promotion string) (map[string]ri
 
 // TakeTurn gives a rollout its turn where goes says that its ring has room, and notes else that it waits for that. Only one rollout of
 // a promotion is asked about at a time.
-func (s *Store) TakeTurn(ctx context.Context, l Lease, promotion string, goes func(map[string]ring.Count) bool) (has bool, err error) {
+func (s *Store) TakeTurn(ctx context.Context, l Lease, promotion string, goes func(ring.Counts) bool) (has bool, err error) {
 	err = s.In(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select from promotions where id = $1 for no key update", promotion); err != nil {
 			return err
