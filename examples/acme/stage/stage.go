@@ -54,6 +54,8 @@ type Stage struct {
 	Server  *waybill.Server   // the one that is up; nil while none is
 	Initial initial.Database  // of production
 	Digests map[string]string // of the releases, by name
+
+	TenantMore string // further lines of YAML of the tenant, for Declare
 }
 
 // Open builds a stage and returns it with the server up and production serving r1. On an error,
@@ -146,7 +148,7 @@ func (s *Stage) write(ctx context.Context) error {
 
 // Declare commits production as it is, with more lines of YAML (whole ones) in its environment.
 func (s *Stage) Declare(ctx context.Context, more string) error {
-	content := fmt.Sprintf(production, s.Site.Address, s.Workers, s.Hold, more, Database, Host)
+	content := fmt.Sprintf(production, s.Site.Address, s.Workers, s.Hold, more, Database, Host) + s.TenantMore
 	if err := os.WriteFile(filepath.Join(s.estate(), "production.yaml"), []byte(content), 0o644); err != nil {
 		return err
 	}
