@@ -41,7 +41,7 @@ test-unit: ## What needs no root, no Docker and no Odoo (about three minutes)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, the whole kill matrix, all rehearsals and all faults
+test-all: build ## test, cosign, the whole kill matrix, all rehearsals and faults, and six tenants in rings
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
@@ -55,6 +55,10 @@ test-cosign: ## cosign accepts what waybill build attaches (builds cosign the fi
 .PHONY: test-rehearsal
 test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
 	$(WITH) packages docker base -- hack/test.sh rehearsal
+
+.PHONY: test-tenants
+test-tenants: build ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed (about 15 minutes)
+	$(WITH) packages docker base -- hack/test.sh tenants
 
 .PHONY: test-faults
 test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)

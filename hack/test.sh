@@ -2,11 +2,12 @@
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
 #   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
-#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, and cosign
+#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
+#   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -69,6 +70,8 @@ kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
 
+tenants() { odoo -v -run '^TestTenants$' ./test/tenants; }
+
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
 
 case ${1:-} in
@@ -88,6 +91,7 @@ all)
 	section "kill matrix" kill_matrix all
 	section "rehearsals" rehearsals all
 	section "faults" faults all
+	section "tenants in rings" tenants
 	;;
 cosign)
 	section "cosign verifies attestations" cosign
@@ -98,6 +102,9 @@ kill)
 	;;
 rehearsal)
 	section "rehearsals" rehearsals "${WAYBILL_REHEARSAL:-all}"
+	;;
+tenants)
+	section "tenants in rings" tenants
 	;;
 faults)
 	section "faults" faults "${WAYBILL_FAULTS:-all}"
