@@ -140,15 +140,19 @@ func (b Backend) await(ctx context.Context, id string, after int64, wait time.Du
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		row, err := b.Store.Promotion(ctx, id)
+		revision, err := b.Store.Revision(ctx, id)
 		if err != nil {
 			return Promotion{}, err
 		}
-		views, err := b.views(ctx, []store.Promotion{row})
-		if err != nil {
-			return Promotion{}, err
-		}
-		if views[0].Revision > after || !time.Now().Before(deadline) {
+		if revision > after || !time.Now().Before(deadline) {
+			row, err := b.Store.Promotion(ctx, id)
+			if err != nil {
+				return Promotion{}, err
+			}
+			views, err := b.views(ctx, []store.Promotion{row})
+			if err != nil {
+				return Promotion{}, err
+			}
 			return views[0], nil
 		}
 		select {

@@ -70,12 +70,12 @@ func (r *Room) facts(ctx context.Context, p store.Promotion, only []string) (fac
 	if gates >= 0 && !emergency { // going back has no gates: it never waits for anybody
 		f.asks = s.Environment.Approvals
 	}
-	rollouts, err := r.Store.Rollouts(ctx, p.ID)
+	rollouts, err := r.Store.RolloutsOf(ctx, p.ID, only)
 	if err != nil {
 		return f, err
 	}
 	for _, rollout := range rollouts {
-		if len(only) > 0 && !slices.Contains(only, rollout.Tenant) || rollout.State == store.Done || rollout.Undo || rollout.Step > gates {
+		if rollout.State == store.Done || rollout.Undo || rollout.Step > gates {
 			continue
 		}
 		f.open = true

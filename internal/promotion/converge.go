@@ -64,6 +64,13 @@ func poolName(group string, r release.Release, version int) string {
 
 // tellRouter gives the environment's router its table.
 func (e *Engine) tellRouter(ctx context.Context, place Place, environment string) error {
+	_, err := e.told.do(ctx, "router of "+environment, func(ctx context.Context) (int64, error) {
+		return 0, e.applyTable(ctx, place, environment)
+	})
+	return err
+}
+
+func (e *Engine) applyTable(ctx context.Context, place Place, environment string) error {
 	for {
 		generation, tenants, _, err := e.rooms.Store.Snapshot(ctx, environment)
 		if err != nil {
@@ -122,6 +129,12 @@ func routeOf(t store.Tenant, running []runtime.PoolState) (router.Tenant, bool) 
 
 // tellPools gives every running pool of the environment its list of tenants, and the key of its bridge.
 func (e *Engine) tellPools(ctx context.Context, place Place, environment string) (generation int64, err error) {
+	return e.told.do(ctx, "pools of "+environment, func(ctx context.Context) (int64, error) {
+		return e.configurePools(ctx, place, environment)
+	})
+}
+
+func (e *Engine) configurePools(ctx context.Context, place Place, environment string) (generation int64, err error) {
 	generation, tenants, pools, err := e.rooms.Store.Snapshot(ctx, environment)
 	if err != nil {
 		return 0, err

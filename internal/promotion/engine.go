@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type Engine struct {
 	log    *slog.Logger
 	rules  gate.Evaluator     // compiled policies
 	fault  func(point string) // called at step boundaries and inside steps; tests kill the server there
+	told   together           // what routers and pools are told
 
 	mu     sync.Mutex
 	atWork map[string]chan struct{} // rollouts that this server works on; closed when the step has ended
@@ -133,6 +135,22 @@ func (e *Engine) sweep(ctx context.Context) error {
 func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, rollout string, epoch int64) error {
 	_, err := e.river.InsertTx(ctx, tx, advanceArgs{rollout, epoch}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true}})
 	return err
+}
+
+// enqueuedAtOnce bounds a statement that writes jobs down.
+const enqueuedAtOnce = 1000
+
+func (e *Engine) enqueueAll(ctx context.Context, tx pgx.Tx, rollouts []store.Rollout) error {
+	jobs := make([]river.InsertManyParams, len(rollouts))
+	for i, r := range rollouts {
+		jobs[i] = river.InsertManyParams{Args: advanceArgs{r.ID, r.Epoch}, InsertOpts: &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true}}}
+	}
+	for chunk := range slices.Chunk(jobs, enqueuedAtOnce) {
+		if _, err := e.river.InsertManyTx(ctx, tx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *Engine) isAtWork(rollout string) bool {

@@ -61,7 +61,7 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		return "", badRequest("the estate's policies cannot be read: %w", err)
 	}
 	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: q.Environment, RequestedBy: q.By,
-		Options: encode(q.Options), Estate: encode(snapshot), EstateCommit: snapshot.Commit}
+		Options: encode(q.Options), Estate: encode(snapshot.shared()), EstateCommit: snapshot.Commit}
 	if q.Release != "" {
 		r, err := e.rooms.Store.Release(ctx, q.Release)
 		if errors.Is(err, store.ErrNotFound) {
@@ -71,22 +71,22 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		}
 		p.Release, p.ReleaseName = r.Digest, r.Name
 	}
-	var rollouts []store.Rollout
-	for _, t := range snapshot.Tenants {
+	tenants, rollouts := make([]store.Tenant, len(snapshot.Tenants)), make([]store.Rollout, len(snapshot.Tenants))
+	for i, t := range snapshot.Tenants {
 		group := string(estate.Shared)
 		if t.Hosting == estate.Dedicated {
 			group = t.Name
 		}
-		if err := e.rooms.Store.PutTenant(ctx, store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: group}); err != nil {
-			return "", err
-		}
-		r := store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{})}
+		tenants[i] = store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: group}
+		rollouts[i] = store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{}), Declared: encode(t)}
 		if e.Gates(q.Kind) >= 0 {
-			r.Ring = snapshot.Environment.RingOf(t)
+			rollouts[i].Ring = snapshot.Environment.RingOf(t)
 		}
-		rollouts = append(rollouts, r)
 	}
 	err = e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
+		if err := e.rooms.Store.PutTenants(ctx, tx, tenants); err != nil {
+			return err
+		}
 		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, rollouts); err != nil {
 			return err
 		}
@@ -96,10 +96,8 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		if err := e.breakGlass(ctx, tx, p, q, snapshot); err != nil {
 			return err
 		}
-		for _, r := range rollouts {
-			if err := e.enqueue(ctx, tx, r.ID, 0); err != nil {
-				return err
-			}
+		if err := e.enqueueAll(ctx, tx, rollouts); err != nil {
+			return err
 		}
 		if with != nil {
 			return with(tx, p.ID)
@@ -151,6 +149,12 @@ func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
 		return s, badRequest("the estate has no tenant %s in environment %s", strings.Join(q.Tenants, ", "), q.Environment)
 	}
 	return s, nil
+}
+
+// shared is what all tenants of a promotion have in common.
+func (s Snapshot) shared() Snapshot {
+	s.Tenants, s.Many = nil, len(s.Tenants) > 1
+	return s
 }
 
 func contains(list []string, s string) bool {

@@ -61,8 +61,9 @@ type Place struct {
 type Snapshot struct {
 	Product         estate.Product          `json:"product"`
 	Environment     estate.Environment      `json:"environment"`
-	Before          string                  `json:"before,omitempty"` // environment that comes before
-	Tenants         []estate.Tenant         `json:"tenants"`
+	Before          string                  `json:"before,omitempty"`  // environment that comes before
+	Tenants         []estate.Tenant         `json:"tenants,omitempty"` // those of a promotion are kept with their rollouts, but for old ones
+	Many            bool                    `json:"many,omitempty"`    // there is more than one tenant
 	Classifications []estate.Classification `json:"classifications,omitempty"`
 	Trust           *estate.Trust           `json:"trust,omitempty"`           // nil in promotions that were asked for before there was any
 	Vulnerabilities *estate.Vulnerabilities `json:"vulnerabilities,omitempty"` // nil where the estate has none: nothing is compared
@@ -158,6 +159,11 @@ func (e *Engine) newWork(ctx context.Context, r store.Rollout, lease store.Lease
 		to   any
 	}{{w.promotion.Estate, &w.env}, {w.promotion.Options, &w.options}, {r.Memory, &w.memory}} {
 		if err := json.Unmarshal(part.from, part.to); err != nil {
+			return nil, fmt.Errorf("what is stored of rollout %s does not parse: %w", r.ID, err)
+		}
+	}
+	if len(r.Declared) > 0 {
+		if err := json.Unmarshal(r.Declared, &w.tenant); err != nil {
 			return nil, fmt.Errorf("what is stored of rollout %s does not parse: %w", r.ID, err)
 		}
 	}

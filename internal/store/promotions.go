@@ -71,6 +71,7 @@ type Rollout struct {
 	Ring        string          `db:"ring"`       // empty: its promotion has none
 	TurnAt      *time.Time      `db:"turn_at"`    // when it had its turn in the ring
 	TurnWaits   bool            `db:"turn_waits"` // all else allows it to begin
+	Declared    json.RawMessage `db:"declared"`   // what the estate said of the tenant, see promotion.Snapshot; null in old ones
 }
 
 // Step is one try at one step of a rollout.
@@ -119,18 +120,16 @@ func (s *Store) CreatePromotion(ctx context.Context, tx pgx.Tx, p Promotion, rol
 		p.ID, p.Kind, p.Environment, p.Release, p.ReleaseName, p.Class, p.RequestedBy, p.Options, p.Estate, p.EstateCommit); err != nil {
 		return err
 	}
-	for _, r := range rollouts {
-		_, err := tx.Exec(ctx, "insert into rollouts (id, promotion_id, environment, tenant, state, memory, ring) values ($1, $2, $3, $4, $5, $6, $7)",
-			r.ID, p.ID, p.Environment, r.Tenant, Running, r.Memory, r.Ring)
-		var violation *pgconn.PgError
-		if errors.As(err, &violation) && violation.ConstraintName == "rollouts_one_at_a_time" {
-			return ErrTenantBusy
-		}
-		if err != nil {
-			return err
-		}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"rollouts"}, []string{"id", "promotion_id", "environment", "tenant", "state", "memory", "ring", "declared"},
+		pgx.CopyFromSlice(len(rollouts), func(i int) ([]any, error) {
+			r := rollouts[i]
+			return []any{r.ID, p.ID, p.Environment, r.Tenant, Running, r.Memory, r.Ring, r.Declared}, nil
+		}))
+	var violation *pgconn.PgError
+	if errors.As(err, &violation) && violation.ConstraintName == "rollouts_one_at_a_time" {
+		return ErrTenantBusy
 	}
-	return nil
+	return err
 }
 
 // Promotion reads one promotion.
@@ -152,6 +151,20 @@ func (s *Store) Rollout(ctx context.Context, id string) (Rollout, error) {
 // Rollouts lists the rollouts of promotions.
 func (s *Store) Rollouts(ctx context.Context, promotions ...string) ([]Rollout, error) {
 	return many[Rollout](ctx, s.Pool, "select * from rollouts where promotion_id = any($1) order by promotion_id, tenant", promotions)
+}
+
+// RolloutsOf lists the rollouts of a promotion for those tenants; all of them where none is named.
+func (s *Store) RolloutsOf(ctx context.Context, promotion string, tenants []string) ([]Rollout, error) {
+	return many[Rollout](ctx, s.Pool, "select * from rollouts where promotion_id = $1 and (cardinality($2::text[]) = 0 or tenant = any($2)) order by tenant", promotion, append([]string{}, tenants...))
+}
+
+// Revision grows with every change of a promotion.
+func (s *Store) Revision(ctx context.Context, promotion string) (n int64, err error) {
+	err = s.Pool.QueryRow(ctx, "select coalesce(sum(r.revision), 0) from promotions p left join rollouts r on r.promotion_id = p.id where p.id = $1 group by p.id", promotion).Scan(&n)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNotFound
+	}
+	return n, err
 }
 
 // ActiveRollout returns the unfinished rollout of a tenant.

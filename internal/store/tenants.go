@@ -69,10 +69,19 @@ func (s *Store) Tenant(ctx context.Context, environment, name string) (Tenant, e
 
 // PutTenant writes down a tenant that is new, or that the estate now describes differently.
 func (s *Store) PutTenant(ctx context.Context, t Tenant) error {
-	_, err := s.Pool.Exec(ctx, `insert into tenants (environment, name, database, hosts, pool_group) values ($1, $2, $3, $4, $5)
-		on conflict (environment, name) do update set database = excluded.database, hosts = excluded.hosts, pool_group = excluded.pool_group`,
-		t.Environment, t.Name, t.Database, t.Hosts, t.Group)
-	return err
+	return s.In(ctx, func(tx pgx.Tx) error { return s.PutTenants(ctx, tx, []Tenant{t}) })
+}
+
+// PutTenants is PutTenant for many, in tx.
+func (s *Store) PutTenants(ctx context.Context, tx pgx.Tx, tenants []Tenant) error {
+	batch := &pgx.Batch{}
+	for _, t := range tenants {
+		batch.Queue(`insert into tenants (environment, name, database, hosts, pool_group) values ($1, $2, $3, $4, $5)
+			on conflict (environment, name) do update set database = excluded.database, hosts = excluded.hosts, pool_group = excluded.pool_group
+			where (tenants.database, tenants.hosts, tenants.pool_group) is distinct from (excluded.database, excluded.hosts, excluded.pool_group)`,
+			t.Environment, t.Name, t.Database, t.Hosts, t.Group)
+	}
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 // ChangeTenant changes a tenant under a row lock, provided that the rollout still holds its lease
