@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,7 +27,7 @@ func hold(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	cut, err := w.place.Runtime.Router(w.rollout.Environment).Drain(ctx, w.tenant.Name, w.env.Environment.DrainLimit)
-	if err != nil {
+	if err != nil && (w.memory.OldPool != "" || !errors.Is(err, router.ErrUnknownTenant)) { // one that nobody serves yet has no route
 		return "", fmt.Errorf("wait for the requests in flight: %w", err)
 	}
 	w.fault("inside:hold")
