@@ -143,8 +143,16 @@ func (e *Engine) configurePools(ctx context.Context, place Place, environment st
 	if err != nil {
 		return 0, err
 	}
+	releases := map[string]release.Release{}
 	for _, p := range pools {
-		file, err := e.poolFile(ctx, generation, p, tenants)
+		r, known := releases[p.Release]
+		if !known {
+			if r, err = e.releaseOf(ctx, p); err != nil {
+				return 0, err
+			}
+			releases[p.Release] = r
+		}
+		file, err := poolFile(generation, p, r, tenants)
 		if err != nil {
 			return 0, err
 		}
@@ -156,13 +164,17 @@ func (e *Engine) configurePools(ctx context.Context, place Place, environment st
 	return generation, nil
 }
 
-func (e *Engine) poolFile(ctx context.Context, generation int64, p store.Pool, tenants []store.Tenant) ([]byte, error) {
-	config := bridge.PoolConfig{Protocol: bridge.Protocol, Generation: generation, Environment: p.Environment, Pool: p.Name, Release: p.Release,
-		KeepAssets: true, Tenants: []bridge.PoolTenant{}}
+func (e *Engine) releaseOf(ctx context.Context, p store.Pool) (release.Release, error) {
 	r, err := e.rooms.Store.Release(ctx, p.Release)
 	if err != nil {
-		return nil, fmt.Errorf("look up release %s: %w", p.Release, err)
+		return r, fmt.Errorf("look up release %s: %w", p.Release, err)
 	}
+	return r, nil
+}
+
+func poolFile(generation int64, p store.Pool, r release.Release, tenants []store.Tenant) ([]byte, error) {
+	config := bridge.PoolConfig{Protocol: bridge.Protocol, Generation: generation, Environment: p.Environment, Pool: p.Name, Release: p.Release,
+		KeepAssets: true, Tenants: []bridge.PoolTenant{}}
 	versions := map[string]string{}
 	for _, m := range r.Modules {
 		versions[m.Name] = m.Version
@@ -217,7 +229,7 @@ func (e *Engine) odooConf(place Place, environment, role, login string, conf odo
 
 // ensurePool starts a pool that was written down, or observes it.
 func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (runtime.PoolState, error) {
-	r, err := e.rooms.Store.Release(ctx, p.Release)
+	r, err := e.releaseOf(ctx, p)
 	if err != nil {
 		return runtime.PoolState{}, err
 	}
@@ -233,7 +245,7 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err != nil {
 		return runtime.PoolState{}, err
 	}
-	file, err := e.poolFile(ctx, generation, p, tenants)
+	file, err := poolFile(generation, p, r, tenants)
 	if err != nil {
 		return runtime.PoolState{}, err
 	}

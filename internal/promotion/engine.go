@@ -28,6 +28,9 @@ const (
 	// a job of the same epoch that found the lease taken is done, and one whose server died before it
 	// took the lease is "running" for River's rescue time of an hour. The epoch makes doubles harmless.
 	sweepAgain = time.Second
+	// eventLimit is how long it may take to look at what an event concerns. A job that tells of one is given to
+	// another server when it has not ended by then: whoever had it was killed.
+	eventLimit = time.Minute
 )
 
 // advanceArgs is the River job "do the next step of this rollout". The epoch makes every
@@ -81,7 +84,10 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 		FetchCooldown:     5 * time.Millisecond,
 		FetchPollInterval: 500 * time.Millisecond,
 		JobTimeout:        -1,
-		Logger:            slog.New(quiet{log.Handler()}),
+
+		RescueStuckJobsAfter: eventLimit,
+
+		Logger: slog.New(quiet{log.Handler()}),
 	})
 	if err != nil {
 		return nil, err

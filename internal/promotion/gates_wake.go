@@ -28,6 +28,9 @@ type gateWorker struct {
 	engine *Engine
 }
 
+// Timeout is in force for River's rescue of jobs, too.
+func (w *gateWorker) Timeout(*river.Job[changedArgs]) time.Duration { return eventLimit }
+
 func (w *gateWorker) Work(ctx context.Context, job *river.Job[changedArgs]) error {
 	return w.engine.reconsider(ctx, job.Args.Topics)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
@@ -88,7 +89,16 @@ type ringWorker struct {
 	engine *Engine
 }
 
+// Timeout is in force for River's rescue of jobs, too.
+func (w *ringWorker) Timeout(*river.Job[ringArgs]) time.Duration { return eventLimit }
+
+// Work looks once for all who ended by now: hundreds may, at the same time.
 func (w *ringWorker) Work(ctx context.Context, job *river.Job[ringArgs]) error {
+	same := river.NewJobDeleteManyParams().Kinds(ringArgs{}.Kind()).States(rivertype.JobStateAvailable).
+		Where("args->>'promotion' = @promotion", river.NamedArgs{"promotion": job.Args.Promotion})
+	if _, err := w.engine.river.JobDeleteMany(ctx, same); err != nil {
+		return err
+	}
 	return w.engine.nextTurns(ctx, job.Args.Promotion)
 }
 

@@ -55,7 +55,7 @@ func (s streetRuntime) Pool(_ context.Context, _, pool string) (runtime.PoolStat
 }
 
 // startRouter runs a real router with no table yet, and gives its address and the way to tell it one.
-func startRouter(t *testing.T) (url string, control router.Control) {
+func startRouter(t testing.TB) (url string, control router.Control) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "wbs") // short, for the socket's name
 	require.NoError(t, err)

@@ -124,8 +124,7 @@ func (p Plan) standing(r Ring, all map[string]Standing, now time.Time) Standing 
 			}
 		case Waits, Goes:
 			event = true
-			b := p.Counts[name]
-			waits = append(waits, fmt.Sprintf("ring %s comes first: %d of %d tenants are through", name, b.Promoted+b.Failed, b.Total))
+			waits = append(waits, "ring "+name+" comes first")
 		}
 	}
 	if len(waits) > 0 {

@@ -65,9 +65,11 @@ func (s *Store) LoseTurn(ctx context.Context, l Lease) (waited bool, err error) 
 	return waited, err
 }
 
-// Next lists the first rollouts of a ring that wait for their turn, by tenant.
+// Next lists those to wake of the first n rollouts of a ring that wait for their turn, by tenant. One that is awake already will see
+// for itself.
 func (s *Store) Next(ctx context.Context, promotion, ring string, n int) (ids []string, err error) {
-	rows, err := s.Pool.Query(ctx, "select id from rollouts where promotion_id = $1 and ring = $2 and turn_waits and state = 'running' order by tenant limit $3", promotion, ring, n)
+	rows, err := s.Pool.Query(ctx, `select id from (select id, lease_until, wake_at from rollouts where promotion_id = $1 and ring = $2 and turn_waits and state = 'running'
+			order by tenant limit $3) r where lease_until is not null or wake_at is not null`, promotion, ring, n)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func (s *Store) WaitInRing(ctx context.Context, promotion, ring, why string, unt
 			waits_for = case when r.lease_until is null then $3 else r.waits_for end,
 			wake_at = case when r.lease_until is null and w.place <= $5 and $4::timestamptz is not null then $4 else r.wake_at end
 		from (select id, row_number() over (order by tenant) as place from rollouts where promotion_id = $1 and ring = $2 and turn_waits and state = 'running') w
-		where r.id = w.id and r.abort = '' and (r.lease_until is not null or r.wake_at is not null)`, promotion, ring, why, nullTime(until), n)
+		where r.id = w.id and r.abort = '' and (r.lease_until is not null or r.wake_at is not null and (r.waits_for <> $3 or w.place <= $5 and $4::timestamptz is not null and r.wake_at <> $4))`, promotion, ring, why, nullTime(until), n)
 	return err
 }
 
