@@ -25,6 +25,13 @@ import (
 var cluster = postgrestest.Shared(postgres.Options{})
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(serverEnv); url != "" {
+		if err := serveAsOneOfTwo(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	pauses = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	os.Exit(m.Run())
 }

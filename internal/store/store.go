@@ -31,6 +31,9 @@ var ErrFenced = errors.New("the lease on this rollout has passed to another serv
 // Store gives access to Waybill's own database.
 type Store struct{ Pool *pgxpool.Pool }
 
+// idleLimit is how long a transaction may stand idle: longer than any network's hiccup, and no longer than people would notice.
+const idleLimit = "10s"
+
 // Open connects to the database and brings its schema up to date.
 func Open(ctx context.Context, url string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
@@ -38,6 +41,12 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, fmt.Errorf("the URL of Waybill's own database does not parse: %w", err)
 	}
 	config.ConnConfig.RuntimeParams["application_name"] = "waybill"
+	// A server that stands still in the middle of a transaction, because its machine does, keeps nobody else waiting for its locks. Not
+	// a parameter of the connection: poolers refuse those that they do not know.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "set idle_in_transaction_session_timeout = '"+idleLimit+"'")
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
