@@ -16,8 +16,8 @@ import (
 
 // Limits on input. They are far above any estate that a person keeps.
 const (
-	maxFiles     = 1000
 	maxFileSize  = 1 << 20
+	maxSize      = 64 << 20 // of all files
 	maxDocuments = 20000
 	maxNesting   = 32      // the declared state needs four levels
 	maxTokens    = 200_000 // of one file
@@ -39,6 +39,9 @@ func Guard(content []byte) (err error) {
 	}
 	return nil
 }
+
+// maxFiles leaves room for one file a tenant. It is lower in a test of its own.
+var maxFiles = 20_000
 
 // syntax reads one file into YAML nodes. The parser beneath recurses without a limit and may
 // panic on odd input: so nesting is measured on the tokens first, and a panic becomes a problem.

@@ -85,7 +85,7 @@ func gather(ctx context.Context, dir string) (map[string][]byte, error) {
 
 	files := map[string][]byte{}
 	var rep report
-	entries := 0
+	entries, size := 0, 0
 	walk := func(name string, entry fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -114,6 +114,9 @@ func gather(ctx context.Context, dir string) (map[string][]byte, error) {
 		case problem != nil:
 			rep.add(problem)
 		case content != nil:
+			if size += len(content); size > maxSize {
+				return fmt.Errorf("estate: folder %s has more than %d bytes of YAML; give the estate a folder of its own", dir, maxSize)
+			}
 			files[name] = content
 		}
 		return nil

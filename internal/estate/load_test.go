@@ -1,6 +1,7 @@
 package estate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,12 +82,25 @@ func TestLoadRefuses(t *testing.T) {
 }
 
 func TestLoadManyFiles(t *testing.T) {
+	before := maxFiles
+	maxFiles = 20
+	t.Cleanup(func() { maxFiles = before })
 	dir := write(t, small())
 	for i := range maxFiles {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("n%04d.yaml", i)), nil, 0o644))
 	}
 	_, err := Load(t.Context(), dir)
-	require.ErrorContains(t, err, "has more than 1000 YAML files; give the estate a folder of its own")
+	require.ErrorContains(t, err, "has more than 20 YAML files; give the estate a folder of its own")
+}
+
+func TestLoadMuch(t *testing.T) {
+	dir := write(t, small())
+	big := bytes.Repeat([]byte("# nothing\n"), maxFileSize/10)
+	for i := range maxSize/len(big) + 1 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("n%04d.yaml", i)), big, 0o644))
+	}
+	_, err := Load(t.Context(), dir)
+	require.ErrorContains(t, err, "bytes of YAML; give the estate a folder of its own")
 }
 
 func TestLoadPipe(t *testing.T) {
