@@ -151,6 +151,7 @@ func (b Backend) routes(api huma.API) {
 	b.emergencyRoutes(api)
 	b.checkpointRoutes(api)
 	b.rehearsalRoutes(api)
+	b.impactRoutes(api)
 	b.estateRoutes(api)
 	b.vulnerabilityRoutes(api)
 	b.ledgerRoutes(api)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -29,6 +30,13 @@ var ofPeople = []string{"approval", "approvals", "emergency"}
 func schemaName(t reflect.Type, hint string) string {
 	if t == reflect.TypeFor[gate.Need]() || t == reflect.TypeFor[*gate.Need]() { // approval.Need is another one
 		return "GateNeed"
+	}
+	named := t
+	if t.Kind() == reflect.Pointer {
+		named = t.Elem()
+	}
+	if named.PkgPath() == reflect.TypeFor[impact.Assessment]().PkgPath() { // it has words of its own for tenants, modules, windows
+		return "Impact" + named.Name()
 	}
 	return huma.DefaultSchemaNamer(t, hint)
 }

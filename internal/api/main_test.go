@@ -121,7 +121,8 @@ func setup(t *testing.T) *bench {
 	quiet := slog.New(slog.DiscardHandler)
 	secrets, err := keys.Open(t.TempDir())
 	require.NoError(t, err)
-	engine, err := promotion.New(promotion.Rooms{Store: b.state, Keys: secrets, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
+	engine, err := promotion.New(promotion.Rooms{Store: b.state, Keys: secrets, Present: func(context.Context, release.Release) error { return errors.New("no such image") },
+		Trusted: func(context.Context, release.Release, promotion.Snapshot) error { return nil }, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
 		return promotion.Place{Runtime: empty{}}, nil
 	}}, "nobody", quiet, nil)
 	require.NoError(t, err)

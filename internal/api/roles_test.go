@@ -74,6 +74,7 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/checkpoints":                              {{path: "/api/v1/checkpoints", body: tenant}},
 		"POST /api/v1/restores":                                 {{path: "/api/v1/restores", body: with("checkpoint", "c1")}},
 		"POST /api/v1/tenants":                                  {{path: "/api/v1/tenants", body: with("release", x.release)}, {path: "/api/v1/tenants", body: map[string]any{"environment": "production", "tenant": "acme", "release": x.release, "from": "production/acme/c1"}, op: identity.CheckpointCopy}},
+		"GET /api/v1/impact":                                    {{path: "/api/v1/impact?environment=production&release=" + x.release}},
 		"POST /api/v1/rehearsals":                               {{path: "/api/v1/rehearsals", body: with("release", x.release)}},
 		"GET /api/v1/rehearsals":                                {{path: "/api/v1/rehearsals"}},
 		"GET /api/v1/rehearsals/{id}":                           {{path: "/api/v1/rehearsals/" + x.rehearsal}},

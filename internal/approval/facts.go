@@ -181,9 +181,8 @@ func differences(was, is release.Release) []string {
 
 // needs are the estate's demands of this promotion.
 func (f facts) needs() []Need {
-	needs := []Need{}
 	if f.asks == nil || !f.open {
-		return needs
+		return []Need{}
 	}
 	class := estate.Swap
 	for _, p := range f.plans {
@@ -191,18 +190,44 @@ func (f facts) needs() []Need {
 			class = estate.Breaking
 		}
 	}
-	infrastructure := f.asks.Infrastructure != nil && slices.Contains(f.changes, Infrastructure)
-	if slices.Contains(f.changes, Application) || !infrastructure {
-		n := Need{What: Application, Roles: f.asks.Roles, Required: f.asks.Required, By: []string{}}
+	return needs(f.asks, f.changes, class)
+}
+
+// needs are what an environment asks where these things change, by a release of a class.
+func needs(asks *estate.Approvals, changes []string, class estate.Class) []Need {
+	needs := []Need{}
+	infrastructure := asks.Infrastructure != nil && slices.Contains(changes, Infrastructure)
+	if slices.Contains(changes, Application) || !infrastructure {
+		n := Need{What: Application, Roles: asks.Roles, Required: asks.Required, By: []string{}}
 		if class.Breaks() {
-			n.Class, n.Required = class, max(f.asks.Breaking, f.asks.Required)
+			n.Class, n.Required = class, max(asks.Breaking, asks.Required)
 		}
 		needs = append(needs, n)
 	}
 	if infrastructure {
-		needs = append(needs, Need{What: Infrastructure, Roles: f.asks.Infrastructure.Roles, Required: f.asks.Infrastructure.Required, By: []string{}})
+		needs = append(needs, Need{What: Infrastructure, Roles: asks.Infrastructure.Roles, Required: asks.Infrastructure.Required, By: []string{}})
 	}
 	return slices.DeleteFunc(needs, func(n Need) bool { return n.Required == 0 })
+}
+
+// Foreseen says in words whose approvals a promotion would wait for that brings a release of a class in place of another
+// (nil: it is not known which), before there is one. asks may be nil: nobody is asked.
+func Foreseen(asks *estate.Approvals, class estate.Class, before *release.Release, after release.Release) []string {
+	said := []string{}
+	if asks == nil {
+		return said
+	}
+	changes := []string{Application, Infrastructure}
+	switch {
+	case before != nil && before.Digest == after.Digest:
+		changes = []string{Infrastructure}
+	case before != nil:
+		changes = differences(*before, after)
+	}
+	for _, n := range needs(asks, changes, class) {
+		said = append(said, n.missing())
+	}
+	return said
 }
 
 // counts says by which roles an approval counts now, or why it does not.

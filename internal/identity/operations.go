@@ -58,6 +58,7 @@ const (
 	TenantCreate      Operation = "tenant.create"
 	RehearsalRead     Operation = "rehearsal.read"
 	RehearsalStart    Operation = "rehearsal.start"
+	ImpactRead        Operation = "impact.read"
 	RehearsalCancel   Operation = "rehearsal.cancel"
 	VulnerabilityRead Operation = "vulnerability.read"
 	VulnerabilityScan Operation = "vulnerability.scan"
@@ -127,6 +128,7 @@ var rules = []Rule{
 	{RestoreStart, "restore a checkpoint", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
 	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
+	{ImpactRead, "see what a release would do to each tenant", Here, everybody, everybody},
 	{RehearsalStart, "ask for a rehearsal", Here, makers, makers},
 	{RehearsalCancel, "end a rehearsal", Here, operators, makers},
 	{VulnerabilityRead, "see what is known to be vulnerable", Here, everybody, everybody},

@@ -198,6 +198,11 @@ func (w *Work) plan(ctx context.Context, r release.Release, facts odoo.Facts) (P
 		}
 	}
 	wanted, err := odoo.MakePlan(in)
+	return w.planOf(r, wanted, err)
+}
+
+// planOf is what a promotion makes of what the release would change in the database.
+func (w *Work) planOf(r release.Release, wanted odoo.Plan, err error) (Plan, error) {
 	if err != nil {
 		return Plan{}, failed("plan the update of %s to %s: %w", w.state.Database, r.Name, err)
 	}

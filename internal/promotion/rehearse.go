@@ -104,20 +104,25 @@ func (w *Work) evidence(ctx context.Context) (*rehearsal.Report, error) {
 		if report, err := w.proven(ctx); err != nil || report != nil {
 			return report, err
 		}
-		list, err := w.rooms.Checkpoints.List(ctx, w.rollout.Environment, w.tenant.Name)
-		if err != nil {
+		if young, err := w.rehearsable(ctx, w.rollout.Environment, w.tenant.Name, w.memory.OldSchema); err != nil || !young {
 			return nil, err
-		}
-		if !slices.ContainsFunc(list, func(i checkpoint.Info) bool {
-			return i.Release == w.memory.OldSchema && time.Since(i.RecoveryPoint) <= evidenceAge
-		}) {
-			return nil, nil
 		}
 		if err := w.askRehearsal(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return w.awaitRehearsal(ctx)
+}
+
+// rehearsable says whether a tenant has a checkpoint of its schema that a rehearsal on would count.
+func (e *Engine) rehearsable(ctx context.Context, environment, tenant, schema string) (bool, error) {
+	list, err := e.rooms.Checkpoints.List(ctx, environment, tenant)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(list, func(i checkpoint.Info) bool {
+		return i.Release == schema && time.Since(i.RecoveryPoint) <= evidenceAge
+	}), nil
 }
 
 // proven is a fresh report about this very update that is there already; nil: there is none.
