@@ -52,6 +52,9 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	if err := checkEmergency(&q, snapshot); err != nil {
 		return "", err
 	}
+	if err := e.inPlace(ctx, q, snapshot); err != nil {
+		return "", err
+	}
 	if open, err := e.rooms.Store.Reviews(ctx, q.Environment, false); err != nil {
 		return "", err
 	} else if len(open) > 0 {
@@ -73,11 +76,7 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	}
 	tenants, rollouts := make([]store.Tenant, len(snapshot.Tenants)), make([]store.Rollout, len(snapshot.Tenants))
 	for i, t := range snapshot.Tenants {
-		group := string(estate.Shared)
-		if t.Hosting == estate.Dedicated {
-			group = t.Name
-		}
-		tenants[i] = store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: group}
+		tenants[i] = store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: poolGroup(t)}
 		rollouts[i] = store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{}), Declared: encode(t)}
 		if e.Gates(q.Kind) >= 0 {
 			rollouts[i].Ring = snapshot.Environment.RingOf(t)
