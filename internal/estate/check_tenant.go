@@ -10,6 +10,7 @@ import (
 
 // tenant checks a Tenant by itself.
 func (d *document) tenant(t *Tenant) {
+	t.file, t.line = d.file, d.at.line
 	d.name("name", t.Name)
 	d.need("environment", "the name of an environment")
 	if t.Environment == "" && d.given("environment") && !d.unread("environment") {
@@ -27,18 +28,23 @@ func (d *document) tenant(t *Tenant) {
 	if d.given("hosting") && !d.unread("hosting") {
 		d.oneOf("hosting", string(t.Hosting), hostings)
 	}
-	d.once("modules", t.Modules)
-	for i, module := range t.Modules[:min(len(t.Modules), maxList)] {
-		if field := fmt.Sprintf("modules[%d]", i); !moduleRule.MatchString(module) && !d.unread(field) {
-			d.problem(field, shorten(module)+" is no technical name of a module; letters, digits and underscores expected", "for example sale_stock")
-		}
-	}
 	if d.given("ring") && !d.unread("ring") {
 		d.name("ring", t.Ring)
 	}
 	d.labels("labels", t.Labels)
-	d.once("languages", t.Languages)
-	for i, language := range t.Languages[:min(len(t.Languages), maxList)] {
+	d.contents(t.Modules, t.Languages)
+}
+
+// contents checks the names of modules and languages.
+func (d *document) contents(modules, languages []string) {
+	d.once("modules", modules)
+	for i, module := range modules[:min(len(modules), maxList)] {
+		if field := fmt.Sprintf("modules[%d]", i); !moduleRule.MatchString(module) && !d.unread(field) {
+			d.problem(field, shorten(module)+" is no technical name of a module; letters, digits and underscores expected", "for example sale_stock")
+		}
+	}
+	d.once("languages", languages)
+	for i, language := range languages[:min(len(languages), maxList)] {
 		if field := fmt.Sprintf("languages[%d]", i); !languageRule.MatchString(language) && !d.unread(field) {
 			d.problem(field, shorten(language)+" is no language code of Odoo; de_DE, fr or sr@latin expected", languageHint(language))
 		}

@@ -15,6 +15,7 @@ func (all *declarations) together() {
 	all.listeners()
 	all.tenancy()
 	all.ringsTogether()
+	all.templatesTogether()
 	all.oneChecks()
 	all.oneVulnerabilities()
 	all.trusts()

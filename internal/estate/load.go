@@ -51,6 +51,11 @@ func Load(ctx context.Context, dir string) (*Estate, error) {
 	if err != nil {
 		return nil, err
 	}
+	return load(ctx, dir, absolute, files)
+}
+
+// load is Load of files that were read.
+func load(ctx context.Context, dir, absolute string, files map[string][]byte) (*Estate, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("estate: folder %s has no *.yaml file; write a first estate with: waybill init %s", dir, dir)
 	}

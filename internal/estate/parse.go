@@ -11,7 +11,7 @@ import (
 )
 
 // kinds are the kinds of documents, in the order in which the reference explains them.
-var kinds = []string{"Product", "Environment", "Tenant", "Classification", "Checks", "Vulnerabilities", "Trust", "Policy", "Access", "Calendar", "Notifications", "Repository", "Target"}
+var kinds = []string{"Product", "Environment", "Tenant", "TenantTemplate", "Classification", "Checks", "Vulnerabilities", "Trust", "Policy", "Access", "Calendar", "Notifications", "Repository", "Target"}
 
 // declared is an object together with the document that it was read from.
 type declared[T any] struct {
@@ -24,6 +24,7 @@ type declarations struct {
 	products        []declared[Product]
 	environments    []declared[Environment]
 	tenants         []declared[Tenant]
+	templates       []declared[TenantTemplate]
 	classifications []declared[Classification]
 	checks          []declared[Checks]
 	vulnerabilities []declared[Vulnerabilities]
@@ -116,6 +117,8 @@ func (all *declarations) document(d *document, body ast.Node) {
 		all.environments = read(all.environments, d, body, (*Environment).fill)
 	case "Tenant":
 		all.tenants = read(all.tenants, d, body, (*Tenant).fill)
+	case "TenantTemplate":
+		all.templates = read(all.templates, d, body, (*TenantTemplate).fill)
 	case "Classification":
 		all.classifications = read(all.classifications, d, body, (*Classification).fill)
 	case "Checks":
@@ -159,6 +162,9 @@ func (all *declarations) assemble() *Estate {
 	}
 	for i := range all.tenants {
 		all.tenants[i].doc.tenant(&all.tenants[i].value)
+	}
+	for i := range all.templates {
+		all.templates[i].doc.template(&all.templates[i].value)
 	}
 	for i := range all.classifications {
 		all.classifications[i].doc.classification(&all.classifications[i].value)
@@ -210,6 +216,10 @@ func (all *declarations) assemble() *Estate {
 		slices.SortFunc(tenants, func(a, b Tenant) int { return strings.Compare(a.Name, b.Name) })
 		e.Tenants = append(e.Tenants, tenants...)
 	}
+	for _, t := range all.templates {
+		e.Templates = append(e.Templates, t.value)
+	}
+	slices.SortFunc(e.Templates, func(a, b TenantTemplate) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range all.checks { // at most one
 		e.Checks = c.value
 	}

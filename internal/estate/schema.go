@@ -17,14 +17,14 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go template.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
 const schemaBase = "urn:waybill:estate:"
 
 // Schemas returns the JSON Schemas (2020-12) of the kinds by file name without .json: "product",
-// "environment", "tenant", "classification", "checks", "vulnerabilities", "trust", "access", and "estate" for a document of any kind. They come
+// "environment", "tenant", "tenanttemplate", "classification", "checks", "vulnerabilities", "trust", "access", and "estate" for a document of any kind. They come
 // from the types, their comments and the rules that Parse follows.
 func Schemas() map[string][]byte { return builtSchemas() }
 
@@ -40,6 +40,7 @@ var builtSchemas = sync.OnceValue(func() map[string][]byte {
 		{"Product", filled((*Product).fill, Product{}), []string{"name", "series", "environments"}},
 		{"Environment", filled((*Environment).fill, Environment{}), []string{"name", "runtime"}},
 		{"Tenant", filled((*Tenant).fill, Tenant{}), []string{"name", "environment", "hosts"}},
+		{"TenantTemplate", filled((*TenantTemplate).fill, TenantTemplate{}), []string{"name", "environments", "hosts"}},
 		{"Classification", filled((*Classification).fill, Classification{}), []string{"release", "class", "reason"}},
 		{"Checks", filled((*Checks).fill, Checks{}), nil},
 		{"Vulnerabilities", filled((*Vulnerabilities).fill, Vulnerabilities{}), []string{"databases"}},
@@ -185,7 +186,7 @@ func (b schemaBuilder) value(v reflect.Value, path string) *schema {
 func (b schemaBuilder) narrow(s *schema, path string) {
 	name := func(s *schema) { s.Pattern, s.MaxLength = nameRule.String(), maxName }
 	switch b.kind + "." + path {
-	case "Product.name", "Environment.name", "Tenant.name", "Tenant.environment":
+	case "Product.name", "Environment.name", "Tenant.name", "Tenant.environment", "TenantTemplate.name":
 		name(s)
 	case "Product.environments":
 		s.MinItems = 1
@@ -241,22 +242,22 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Minimum, s.Maximum = failuresSpan.least, failuresSpan.most
 	case "Environment.settings":
 		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
-	case "Environment.database.password", "Environment.redis.password":
+	case "TenantTemplate.admin_password", "Environment.database.password", "Environment.redis.password":
 		s.Pattern = secretRule.String()
 	case "Environment.class", "Classification.class":
 		s.Enum = words(classes)
 	case "Environment.rehearsal":
 		s.Enum = words(rehearsals)
-	case "Tenant.hosting":
+	case "Tenant.hosting", "TenantTemplate.hosting":
 		s.Enum = words(hostings)
 	case "Tenant.database":
 		s.Pattern, s.MaxLength = databaseRule.String(), maxDatabase
-	case "Tenant.hosts":
+	case "Tenant.hosts", "TenantTemplate.hosts":
 		s.MinItems = 1
 		s.Items.MaxLength = maxHost
-	case "Tenant.ring", "Policy.name", "Policy.rules[].id":
+	case "Tenant.ring", "TenantTemplate.ring", "Policy.name", "Policy.rules[].id":
 		name(s)
-	case "Policy.environments", "Policy.rings":
+	case "TenantTemplate.environments", "Policy.environments", "Policy.rings":
 		name(s.Items)
 	case "Policy.classes":
 		s.Items.Enum = words(classes)
@@ -277,12 +278,12 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Items.Required = []string{"reason", "expires"}
 	case "Policy.rules[].exceptions[].expires":
 		s.Pattern = dayRule.String()
-	case "Tenant.labels":
+	case "Tenant.labels", "TenantTemplate.labels":
 		s.Names = &schema{Pattern: nameRule.String(), MaxLength: maxName}
 		s.Additional = &schema{Type: "string", Pattern: labelValueRule.String()}
-	case "Tenant.modules":
+	case "Tenant.modules", "TenantTemplate.modules":
 		s.Items.Pattern = moduleRule.String()
-	case "Tenant.languages":
+	case "Tenant.languages", "TenantTemplate.languages":
 		s.Items.Pattern = languageRule.String()
 	case "Checks.levels":
 		s.Additional = &schema{Enum: words(levels)}

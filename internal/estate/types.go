@@ -13,8 +13,9 @@ type Estate struct {
 	Dirty  bool   // the folder differs from the commit
 
 	Product         Product
-	Environments    []Environment // in the order of Product.Environments
-	Tenants         []Tenant      // sorted by environment and name
+	Environments    []Environment    // in the order of Product.Environments
+	Tenants         []Tenant         // sorted by environment and name
+	Templates       []TenantTemplate `json:",omitempty"` // sorted by name, see Template
 	Classifications []Classification
 	Checks          Checks           `json:",omitzero"`  // at most one document; empty where there is none
 	Vulnerabilities *Vulnerabilities `json:",omitempty"` // at most one document; nil where there is none: nothing is compared
@@ -123,7 +124,13 @@ type Tenant struct {
 
 	Ring   string            `yaml:"ring" json:"ring,omitempty"`     // the tenants that take a release together; a name, for policies and calendars to select by
 	Labels map[string]string `yaml:"labels" json:"labels,omitempty"` // free words about the tenant, like {country: de, process: inbound}; policies and calendars select by them
+
+	file string
+	line int
 }
+
+// File is where the tenant stands, relative to the estate's folder.
+func (t Tenant) File() string { return t.file }
 
 // Rehearsal says whether the class of a release comes from a rehearsal on a copy of the tenant's data.
 type Rehearsal string
