@@ -363,8 +363,10 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	huma.Post(api, "/api/v1/tenants", func(ctx context.Context, in *struct {
 		Body struct {
 			TenantBody
-			Release string `json:"release" maxLength:"100"`
-			From    string `json:"from,omitempty" maxLength:"300" doc:"environment/tenant/checkpoint to copy"`
+			Release  string   `json:"release,omitempty" maxLength:"100" doc:"With a template: by default the one that the environment's tenants run"`
+			From     string   `json:"from,omitempty" maxLength:"300" doc:"environment/tenant/checkpoint to copy"`
+			Template string   `json:"template,omitempty" maxLength:"100" doc:"TenantTemplate of the estate: the tenant is written into the estate, made, and served"`
+			Hosts    []string `json:"hosts,omitempty" maxItems:"1000" doc:"With a template: instead of its host names"`
 		}
 	}) (*body[Asked], error) {
 		if err := b.may(ctx, identity.TenantCreate, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Tenant}); err != nil {
@@ -374,6 +376,12 @@ func (b Backend) checkpointRoutes(api huma.API) {
 			if err := b.may(ctx, identity.CheckpointCopy, identity.Subject{Environment: from, Name: in.Body.From}); err != nil {
 				return nil, err
 			}
+		}
+		if in.Body.Template != "" {
+			return b.createFrom(ctx, promotion.NewTenant{Environment: in.Body.Environment, Name: in.Body.Tenant, Template: in.Body.Template, Hosts: in.Body.Hosts, Release: in.Body.Release}, in.Body.From)
+		}
+		if in.Body.Release == "" || len(in.Body.Hosts) > 0 {
+			return nil, huma.Error422UnprocessableEntity("a tenant that the estate declares is made by a release, and has its hosts from there: give release, without hosts; or a template")
 		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCreate, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant},
 			Release: in.Body.Release, Options: promotion.Options{Checkpoint: in.Body.From}})

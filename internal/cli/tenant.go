@@ -17,26 +17,42 @@ import (
 func (a *app) tenant() *cobra.Command {
 	cmd := &cobra.Command{Use: "tenant", Short: "Make tenants"}
 	var release, from string
+	var hosts []string
 	create := &cobra.Command{
 		Use:   "create ENVIRONMENT/TENANT",
-		Short: "Make the database of a tenant that the estate declares",
-		Long: `Make the database of a tenant that the estate declares: with the modules it names, in
-the release's own Odoo, or as a copy of a checkpoint. The tenant is not served yet:
-promote a release to it.`,
+		Short: "Make a tenant, from a template of the estate or as the estate declares it",
+		Long: `With --from TEMPLATE, a TenantTemplate of the estate: the tenant is written into the estate, its database
+is copied from what the template has prepared, flows are run on it, and it serves, with the release that
+the environment's other tenants run. What cannot be finished is taken back, the estate's document too.
+
+Without, the tenant must stand in the estate: its database is made with the modules named there by the Odoo of
+--release, or as a copy of --from ENVIRONMENT/TENANT/CHECKPOINT. It is not served yet: promote a release to it.`,
+		Example: `  waybill tenant create production/shop12 --from retail-store
+  waybill tenant create production/shop12 --from retail-store --host shop12.example.com
+  waybill tenant create production/east --release r7`,
 		Args: exactly("ENVIRONMENT/TENANT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			environment, tenant, err := tenantRef(args[0])
 			if err != nil {
 				return err
 			}
-			if release == "" {
-				return usagef("tenant create needs --release: whose Odoo shall make the database")
+			in := map[string]any{"environment": environment, "tenant": tenant, "release": release}
+			switch template := from != "" && !strings.Contains(from, "/"); {
+			case template:
+				in["template"], in["hosts"] = from, hosts
+			case release == "":
+				return usagef("tenant create needs --from TEMPLATE, or --release: whose Odoo shall make the database")
+			case len(hosts) > 0:
+				return usagef("--host goes with --from TEMPLATE; the hosts of a tenant that the estate declares stand there")
+			default:
+				in["from"] = from
 			}
-			return a.askAndWatch(cmd, "POST", "/api/v1/tenants", map[string]any{"environment": environment, "tenant": tenant, "release": release, "from": from}, false, false)
+			return a.askAndWatch(cmd, "POST", "/api/v1/tenants", in, false, false)
 		},
 	}
-	create.Flags().StringVar(&release, "release", "", "release whose Odoo makes the database")
-	create.Flags().StringVar(&from, "from", "", "copy this checkpoint instead: ENVIRONMENT/TENANT/CHECKPOINT")
+	create.Flags().StringVar(&release, "release", "", "release that makes the database; with a template, by default the one that the environment runs")
+	create.Flags().StringVar(&from, "from", "", "a TenantTemplate of the estate; or a checkpoint to copy: ENVIRONMENT/TENANT/CHECKPOINT")
+	create.Flags().StringSliceVar(&hosts, "host", nil, "host names instead of the template's")
 	cmd.AddCommand(create)
 	return cmd
 }

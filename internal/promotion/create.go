@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -38,6 +40,9 @@ func admitCreate(ctx context.Context, w *Work) (string, error) {
 	if err := w.place.Runtime.EnsureEnvironment(ctx, w.runtimeEnvironment()); err != nil {
 		return "", err
 	}
+	if err := w.nameNewPool(ctx, r, ConfigurationOf(w.env.Environment)); err != nil {
+		return "", err
+	}
 	w.memory.NotAdmitted = false
 	w.memory.Plan.Transactional = true
 	return fmt.Sprintf("database %s with %s, release %s", w.state.Database, strings.Join(w.tenant.Modules, ", "), r.Name), nil
@@ -63,6 +68,9 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if w.env.Template != nil {
+		return w.createFromTemplate(ctx, r)
+	}
 	if err := w.makeDatabase(ctx); err != nil {
 		return "", err
 	}
@@ -72,25 +80,27 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 		}
 		return "copied from " + w.options.Checkpoint, w.grantAccess(ctx, w.place, w.state)
 	}
-	marker, err := w.marker(ctx)
+	result, err := w.install(ctx, r)
 	if err != nil {
 		return "", err
-	}
-	var result bridge.JobResult
-	if !w.committed(marker) {
-		checksums := map[string]string{}
-		for _, m := range append(r.Base.Modules, r.Modules...) {
-			checksums[m.Name] = m.Checksum
-		}
-		result, err = w.runUpdate(ctx, bridge.Job{Create: true, Install: w.tenant.Modules, Transaction: true, SkipFlows: true, Checksums: checksums})
-		if err != nil {
-			return "", err
-		}
 	}
 	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = w.memory.Release }); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s made in %.0f s", w.state.Database, result.Seconds), w.endUpdate(ctx)
+}
+
+// install lets the release's Odoo fill the empty database with the modules that the estate names.
+func (w *Work) install(ctx context.Context, r release.Release) (bridge.JobResult, error) {
+	marker, err := w.marker(ctx)
+	if err != nil || w.committed(marker) {
+		return bridge.JobResult{}, err
+	}
+	checksums := map[string]string{}
+	for _, m := range append(r.Base.Modules, r.Modules...) {
+		checksums[m.Name] = m.Checksum
+	}
+	return w.runUpdate(ctx, bridge.Job{Create: true, Install: w.tenant.Modules, Transaction: true, SkipFlows: true, Checksums: checksums})
 }
 
 // makeDatabase makes the tenant's database, empty or from a checkpoint "environment/tenant/id". It is made
@@ -111,9 +121,12 @@ func (w *Work) makeDatabase(ctx context.Context) error {
 	if err := w.place.Databases.Drop(ctx, aside); err != nil { // half of an earlier try
 		return err
 	}
-	if w.options.Checkpoint == "" {
+	switch {
+	case w.memory.Prepared != "":
+		err = w.place.Databases.Copy(ctx, w.memory.Prepared, aside, owner)
+	case w.options.Checkpoint == "":
 		err = w.place.Databases.Create(ctx, aside, owner)
-	} else {
+	default:
 		err = w.copyFrom(ctx, aside, owner)
 	}
 	if err != nil {
@@ -153,6 +166,14 @@ func dropCreated(ctx context.Context, w *Work) (string, error) {
 		return "nothing was made", nil
 	}
 	if err := w.endUpdate(ctx); err != nil {
+		return "", err
+	}
+	if w.env.Template != nil { // its files came with it
+		if err := os.RemoveAll(w.filestore()); err != nil {
+			return "", err
+		}
+	}
+	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = "" }); err != nil {
 		return "", err
 	}
 	return "database " + w.state.Database + " removed", w.place.Databases.Drop(ctx, w.state.Database)

@@ -63,8 +63,13 @@ var procedures = map[string][]Step{
 		{Name: "record", Do: record},
 	},
 	KindCreate: {
-		{Name: "admit", Do: admitCreate},
+		{Name: "admit", Do: admitCreate, Undo: forgetTenant},
+		{Name: "declare", When: undeclared, Do: declareTenant, Undo: undeclareTenant}, // first, so that nobody else takes name, host or database
 		{Name: "create database", Do: createDatabase, Undo: dropCreated},
+		{Name: "start pool", When: fromTemplate, Do: startPool, Undo: removeNewPool},
+		{Name: "verify", When: fromTemplate, Do: verify, Undo: forgetCanary},
+		{Name: "shift", When: fromTemplate, Do: shift, Undo: shiftBack},
+		{Name: "record", When: fromTemplate, Do: record},
 	},
 	KindRotate: {
 		{Name: "admit", Do: admitRotate},

@@ -24,6 +24,9 @@ type Request struct {
 	Release     string   // digest, the beginning of one, or name
 	By          string
 	Options     Options
+
+	template *estate.TenantTemplate // create: what the tenant is made from
+	document []byte                 // its document, where the estate does not have it yet
 }
 
 // ErrBadRequest is in every error that says that a request makes no sense as it stands.
@@ -130,6 +133,7 @@ func takeSnapshot(declared *estate.Estate, q Request) (Snapshot, error) {
 	}
 	s := Snapshot{Product: declared.Product, Environment: env, Classifications: declared.Classifications, Root: declared.Root, Commit: declared.Commit}
 	trust := declared.TrustFor(q.Environment)
+	s.Template, s.Document = q.template, string(q.document)
 	s.Trust, s.Vulnerabilities, s.Calendars = &trust, declared.Vulnerabilities, len(declared.Calendars) > 0
 	for _, p := range declared.Policies {
 		if len(p.Environments) == 0 || contains(p.Environments, q.Environment) {

@@ -205,7 +205,7 @@ type works struct {
 	secrets  *keys.Keys
 }
 
-func newWorks(t *testing.T) *works {
+func newWorks(t *testing.T, with ...func(*Rooms)) *works {
 	t.Helper()
 	w := &works{plant: newPlant(t), store: storetest.Open(t, cluster(t))}
 	var err error
@@ -215,8 +215,12 @@ func newWorks(t *testing.T) *works {
 	w.place.Databases, err = database.Open(t.Context(), cluster(t).URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(w.place.Databases.Close)
-	w.engine, err = New(Rooms{Store: w.store, Keys: w.secrets, Place: func(context.Context, estate.Environment) (Place, error) { return w.place, nil },
-		Present: func(context.Context, release.Release) error { return nil }, Image: func(r release.Release) string { return r.Digest }}, "test", slog.New(slog.DiscardHandler), nil)
+	rooms := Rooms{Store: w.store, Keys: w.secrets, Place: func(context.Context, estate.Environment) (Place, error) { return w.place, nil },
+		Present: func(context.Context, release.Release) error { return nil }, Image: func(r release.Release) string { return r.Digest }}
+	for _, f := range with {
+		f(&rooms)
+	}
+	w.engine, err = New(rooms, "test", slog.New(slog.DiscardHandler), nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)

@@ -41,9 +41,13 @@ type Rooms struct {
 	Vulnerable func(ctx context.Context, r release.Release, s Snapshot) error
 	// Checksums computes the checksums of a release's modules by a database's own rule.
 	Checksums func(ctx context.Context, r release.Release, rule odoo.ChecksumRule) (map[string]string, error)
-	Gates     Gates
-	Ended     func() // called when a rollout has ended, after that was written down; may be nil
-	Version   string // of Waybill
+	// Declarations is where the estate is written; nil: nowhere.
+	Declarations Declarations
+	// Secret reads what a reference of the estate stands for; the purpose is recorded, the value never.
+	Secret  func(ctx context.Context, reference, purpose string) (string, error)
+	Gates   Gates
+	Ended   func() // called when a rollout has ended, after that was written down; may be nil
+	Version string // of Waybill
 }
 
 // Place is where an environment's pools and databases are.
@@ -70,6 +74,8 @@ type Snapshot struct {
 	Policies        []estate.Policy         `json:"policies,omitempty"`        // that hold in the environment
 	Calendars       bool                    `json:"calendars,omitempty"`       // the estate has calendars; they are read anew each time
 	Reviews         bool                    `json:"reviews,omitempty"`         // of emergency promotions were open when it was asked for
+	Template        *estate.TenantTemplate  `json:"template,omitempty"`        // that the tenant is made from
+	Document        string                  `json:"document,omitempty"`        // the tenant's, that the estate does not have yet
 	Root            string                  `json:"root"`
 	Commit          string                  `json:"commit"`
 }
@@ -79,6 +85,7 @@ type Options struct {
 	Checkpoint string   `json:"checkpoint,omitempty"` // restore: which
 	Of         string   `json:"of,omitempty"`         // rollback, configuration: the promotion that is taken back
 	Changed    []string `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
+	Template   string   `json:"template,omitempty"`   // create: which
 	Force      bool     `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
 
 	Emergency *Emergency `json:"emergency,omitempty"` // nil: an ordinary promotion
@@ -126,6 +133,8 @@ type Memory struct {
 	ShiftStep        int            `json:"shift_step,omitempty"`
 	Shift            *baseline      `json:"shift,omitempty"`
 	BakeUntil        time.Time      `json:"bake_until,omitzero"`
+	Prepared         string         `json:"prepared,omitempty"`  // database that the tenant's is a copy of
+	Declaring        bool           `json:"declaring,omitempty"` // the estate was changed, or was about to be
 }
 
 // Work is one turn at a rollout: what it is about, and the means to act.
@@ -172,7 +181,10 @@ func (e *Engine) newWork(ctx context.Context, r store.Rollout, lease store.Lease
 			w.tenant = t
 		}
 	}
-	if w.state, err = e.rooms.Store.Tenant(ctx, r.Environment, r.Tenant); err != nil {
+	w.state, err = e.rooms.Store.Tenant(ctx, r.Environment, r.Tenant)
+	if errors.Is(err, store.ErrNotFound) { // one that was made or deleted, and this is the last that was to be done about it
+		w.state = store.Tenant{Environment: r.Environment, Name: r.Tenant, Database: w.tenant.Database, Hosts: w.tenant.Hosts, Group: poolGroup(w.tenant)}
+	} else if err != nil {
 		return nil, err
 	}
 	w.place, err = e.rooms.Place(ctx, w.env.Environment)

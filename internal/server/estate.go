@@ -91,3 +91,11 @@ func (s *server) git(engine *promotion.Engine) api.Git {
 	s.follower.Engine = engine
 	return s.follower
 }
+
+// declarations is where the estate is written: the folder, or the repository that it is kept in.
+func (s *server) declarations() promotion.Declarations {
+	if s.follower == nil {
+		return &gitops.Folder{Dir: s.config.Estate}
+	}
+	return s.follower
+}

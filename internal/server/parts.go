@@ -194,7 +194,10 @@ func (s *server) rooms() promotion.Rooms {
 	return promotion.Rooms{
 		Trusted: s.trust(newIntact()), Vulnerable: s.vulnerable,
 		Store: s.store, Keys: s.keys, Checkpoints: s.bucket, Version: s.config.Version,
-		Place: s.place, Gates: s.gates(),
+		Place: s.place, Gates: s.gates(), Declarations: s.declarations(),
+		Secret: func(ctx context.Context, reference, purpose string) (string, error) {
+			return s.secret(ctx, s.config.Estate, reference, purpose)
+		},
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Present: func(ctx context.Context, r release.Release) error {
 			_, err := s.readRelease(ctx, r.Repository+"@"+r.Digest)

@@ -98,14 +98,33 @@ func (s *Store) ChangeTenant(ctx context.Context, environment, name string, leas
 		}
 		change(&t)
 		changed = t
-		if _, err := tx.Exec(ctx, "update tenants set serving_release = $3, schema_release = $4, live = $5 where environment = $1 and name = $2",
-			environment, name, t.ServingRelease, t.SchemaRelease, t.Live); err != nil {
+		if _, err := tx.Exec(ctx, "update tenants set serving_release = $3, schema_release = $4, live = $5, hosts = $6, pool_group = $7 where environment = $1 and name = $2",
+			environment, name, t.ServingRelease, t.SchemaRelease, t.Live, t.Hosts, t.Group); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `insert into generations values ($1, 1) on conflict (environment) do update set generation = generations.generation + 1`, environment)
 		return err
 	})
 	return changed, err
+}
+
+// ForgetTenant forgets a tenant that has no data and no pool, provided that the rollout still holds its lease; any other stays,
+// and it reports false.
+func (s *Store) ForgetTenant(ctx context.Context, environment, name string, lease Lease) (gone bool, err error) {
+	err = s.In(ctx, func(tx pgx.Tx) error {
+		if err := lease.check(ctx, tx); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `delete from tenants where environment = $1 and name = $2 and serving_release = '' and schema_release = ''
+			and coalesce(live->>'stable', '') = '' and coalesce(live->>'canary', '') = ''`, environment, name)
+		if err != nil {
+			return err
+		}
+		gone = tag.RowsAffected() > 0
+		_, err = tx.Exec(ctx, `insert into generations values ($1, 1) on conflict (environment) do update set generation = generations.generation + 1`, environment)
+		return err
+	})
+	return gone, err
 }
 
 // Snapshot reads what an environment should look like, and the generation of that, in one look.
