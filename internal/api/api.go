@@ -150,6 +150,7 @@ func (b Backend) routes(api huma.API) {
 	b.gateRoutes(api)
 	b.emergencyRoutes(api)
 	b.checkpointRoutes(api)
+	b.tenantRoutes(api)
 	b.rehearsalRoutes(api)
 	b.impactRoutes(api)
 	b.estateRoutes(api)

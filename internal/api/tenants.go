@@ -29,3 +29,31 @@ func (b Backend) createFrom(ctx context.Context, n promotion.NewTenant, from str
 	id, err := b.Engine.CreateFrom(ctx, declared, n)
 	return reply(Asked{Promotion: id}, err)
 }
+
+// TenantPath names a tenant in a path.
+type TenantPath struct {
+	Environment string `path:"environment" maxLength:"100"`
+	Tenant      string `path:"tenant" maxLength:"100"`
+}
+
+func (b Backend) tenantRoutes(api huma.API) {
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/suspend", func(ctx context.Context, in *struct {
+		TenantPath
+		Body struct {
+			Message string `json:"message,omitempty" maxLength:"1000" doc:"What the tenant's people read"`
+		}
+	}) (*body[Asked], error) {
+		return b.ofTenant(ctx, promotion.KindSuspend, identity.TenantSuspend, in.TenantPath, promotion.Options{Message: in.Body.Message})
+	}, does(identity.TenantSuspend))
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/resume", func(ctx context.Context, in *struct{ TenantPath }) (*body[Asked], error) {
+		return b.ofTenant(ctx, promotion.KindResume, identity.TenantSuspend, in.TenantPath, promotion.Options{})
+	}, does(identity.TenantSuspend))
+}
+
+// ofTenant starts a procedure about one tenant.
+func (b Backend) ofTenant(ctx context.Context, kind string, op identity.Operation, t TenantPath, o promotion.Options) (*body[Asked], error) {
+	if err := b.may(ctx, op, identity.Subject{Environment: t.Environment, Name: t.Tenant}); err != nil {
+		return nil, err
+	}
+	return b.start(ctx, promotion.Request{Kind: kind, Environment: t.Environment, Tenants: []string{t.Tenant}, Options: o})
+}

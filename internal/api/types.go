@@ -13,7 +13,7 @@ import (
 type Promotion struct {
 	ID           string     `json:"id"`
 	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
-	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,checkpoint,rotate"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,checkpoint,rotate"`
 	Environment  string     `json:"environment"`
 	Release      string     `json:"release" doc:"Digest of the image manifest"`
 	ReleaseName  string     `json:"release_name"`
@@ -95,7 +95,7 @@ type Tenant struct {
 	ServingDigest  string   `json:"serving_digest"`
 	Schema         string   `json:"schema" doc:"Name of the release that its database was updated to"`
 	SchemaDigest   string   `json:"schema_digest"`
-	Mode           string   `json:"mode" enum:"open,hold,freeze,none"`
+	Mode           string   `json:"mode" enum:"open,hold,freeze,suspended,none"`
 	CanaryPercent  int      `json:"canary_percent"`
 	Promotion      string   `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
 	PromotionState string   `json:"promotion_state,omitempty"`

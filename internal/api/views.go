@@ -212,6 +212,9 @@ func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant) {
 	t.CanaryPercent = known.Live.Weight
 	if known.Live.Stable != "" {
 		t.Mode = string(known.Live.Mode)
+		if known.Live.Suspended {
+			t.Mode = "suspended"
+		}
 		if t.Mode == "" {
 			t.Mode = "open"
 		}

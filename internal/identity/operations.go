@@ -56,6 +56,7 @@ const (
 	CheckpointCopy    Operation = "checkpoint.copy"
 	RestoreStart      Operation = "restore.start"
 	TenantCreate      Operation = "tenant.create"
+	TenantSuspend     Operation = "tenant.suspend"
 	RehearsalRead     Operation = "rehearsal.read"
 	RehearsalStart    Operation = "rehearsal.start"
 	ImpactRead        Operation = "impact.read"
@@ -127,6 +128,7 @@ var rules = []Rule{
 	{CheckpointCopy, "copy a checkpoint's data into another tenant", Here, operators, operators},
 	{RestoreStart, "restore a checkpoint", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
+	{TenantSuspend, "close a tenant to its people, and open it again", Here, operators, operators},
 	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
 	{ImpactRead, "see what a release would do to each tenant", Here, everybody, everybody},
 	{RehearsalStart, "ask for a rehearsal", Here, makers, makers},

@@ -111,7 +111,7 @@ func (e *Engine) served(ctx context.Context, env estate.Environment) (list []ser
 	}
 	for _, t := range tenants {
 		at := slices.IndexFunc(pools, func(p store.Pool) bool { return p.Name == t.Live.Stable })
-		if t.ServingRelease != "" && at >= 0 {
+		if t.ServingRelease != "" && at >= 0 && !t.Live.Suspended {
 			list = append(list, served{t.Name, t.ServingRelease, ConfigurationOf(env).Differences(configurationOf(pools[at]))})
 		}
 	}

@@ -121,6 +121,7 @@ func routeOf(t store.Tenant, running []runtime.PoolState) (router.Tenant, bool) 
 		if canary != nil && live.Weight > 0 && live.Canary != live.Stable { // a restore may lead to the pool that serves
 			route.Canary, route.Weight = canary, live.Weight
 		}
+	case live.Suspended: // its people are told so even where its pool is down
 	default:
 		return router.Tenant{}, false
 	}

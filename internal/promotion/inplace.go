@@ -35,8 +35,8 @@ func (e *Engine) inPlace(ctx context.Context, q Request, s Snapshot) error {
 			return badRequest("the estate says database %s of tenant %s, and its data is in %s; nothing was touched. Put it back: a database keeps its name", t.Database, t.Name, now.Database)
 		}
 		if now.Group != poolGroup(t) {
-			return badRequest("the estate says hosting %s of tenant %s, and its data is where %s tenants have theirs; nothing was touched. Move it: waybill tenant move %s/%s --hosting %s; or put the estate back",
-				t.Hosting, t.Name, hostingOf(now.Group), q.Environment, t.Name, t.Hosting)
+			return badRequest("the estate says hosting %s of tenant %s, and its data is where %s tenants have theirs; nothing was touched. Put it back, or make a dedicated tenant beside it from its checkpoint",
+				t.Hosting, t.Name, hostingOf(now.Group))
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ func TestDataStaysWhereItIs(t *testing.T) {
 		change func(*estate.Tenant)
 		says   string
 	}{
-		"hosting":  {func(t *estate.Tenant) { t.Hosting = estate.Dedicated }, "waybill tenant move"},
+		"hosting":  {func(t *estate.Tenant) { t.Hosting = estate.Dedicated }, "its data is where shared tenants have theirs"},
 		"database": {func(t *estate.Tenant) { t.Database += "_new" }, "its data is in"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,8 @@ const (
 	KindRestore       = "restore"       // a tenant goes back to a checkpoint
 	KindCreate        = "create"        // a tenant's database is made
 	KindCheckpoint    = "checkpoint"    // a checkpoint on demand
+	KindSuspend       = "suspend"       // a tenant is closed to its people, its data kept
+	KindResume        = "resume"        // and opened again
 	KindRotate        = "rotate"        // the pools' database logins are changed
 )
 
@@ -70,6 +72,16 @@ var procedures = map[string][]Step{
 		{Name: "verify", When: fromTemplate, Do: verify, Undo: forgetCanary},
 		{Name: "shift", When: fromTemplate, Do: shift, Undo: shiftBack},
 		{Name: "record", When: fromTemplate, Do: record},
+	},
+	KindSuspend: {
+		{Name: "admit", Do: admitSuspend},
+		{Name: "suspend", Do: suspend, Undo: openAgain},
+	},
+	KindResume: {
+		{Name: "admit", Do: admitResume},
+		{Name: "start pool", Do: wakePool},
+		{Name: "verify", Do: verifySuspended, Undo: fenceAgain},
+		{Name: "open", Do: openAgain},
 	},
 	KindRotate: {
 		{Name: "admit", Do: admitRotate},

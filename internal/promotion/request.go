@@ -55,6 +55,9 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	if err := checkEmergency(&q, snapshot); err != nil {
 		return "", err
 	}
+	if err := e.available(ctx, q, &snapshot); err != nil {
+		return "", err
+	}
 	if err := e.inPlace(ctx, q, snapshot); err != nil {
 		return "", err
 	}

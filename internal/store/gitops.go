@@ -135,7 +135,7 @@ func (s *Store) QueueReversal(ctx context.Context, tx pgx.Tx, promotion string) 
 				(select r.reason from rollouts r where r.promotion_id = p.id and r.reason <> '' order by r.id limit 1), '')
 		from promotions p
 		join targets t on t.environment = p.environment and t.release <> ''
-		join (select environment, min(serving_release) serving, max(serving_release) other from tenants group by environment) n on n.environment = p.environment
+		join (select environment, min(serving_release) serving, max(serving_release) other from tenants where not coalesce((live->>'suspended')::boolean, false) group by environment) n on n.environment = p.environment
 		where p.id = $1 and p.finished_at is not null and n.serving = n.other and n.serving <> t.release
 			and (p.kind in ('rollback', 'restore') or p.release = t.release or p.options ? 'emergency')
 			and not exists (select from promotions later where later.environment = p.environment and later.finished_at is null)
@@ -185,6 +185,6 @@ func (s *Store) Alone(ctx context.Context, f func(context.Context) error) (done 
 // Serves is the release that all tenants of an environment serve; empty where there are none, or where they differ.
 func (s *Store) Serves(ctx context.Context, environment string) (release string, err error) {
 	err = s.Pool.QueryRow(ctx, `select coalesce(case when min(serving_release) = max(serving_release) then min(serving_release) end, '')
-		from tenants where environment = $1`, environment).Scan(&release)
+		from tenants where environment = $1 and not coalesce((live->>'suspended')::boolean, false)`, environment).Scan(&release)
 	return release, err
 }

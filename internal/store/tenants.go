@@ -36,6 +36,7 @@ type Live struct {
 	Access    []string    `json:"access,omitempty"` // pools that may connect to the database; a fence is an empty list
 	Updating  bool        `json:"updating,omitempty"`
 	GCHold    bool        `json:"gc_hold,omitempty"`
+	Suspended bool        `json:"suspended,omitempty"` // nobody is let through until a person says so
 }
 
 // Serves says whether the pool has the tenant on its list.

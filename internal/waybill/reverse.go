@@ -26,6 +26,10 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		return Reverse{Way: "none", Says: "The login that was is gone for good. Another one: waybill secrets rotate --env " + p.Environment + " database."}, nil
 	case p.Kind == promotion.KindCreate:
 		return Reverse{Way: "none", Says: "It made a database; Waybill does not remove a tenant's database."}, nil
+	case p.Kind == promotion.KindSuspend:
+		return Reverse{Way: "none", Says: "Open it again: waybill tenant resume " + p.Environment + "/TENANT."}, nil
+	case p.Kind == promotion.KindResume:
+		return Reverse{Way: "none", Says: "Suspend it again: waybill tenant suspend " + p.Environment + "/TENANT."}, nil
 	case p.Kind == promotion.KindRollback:
 		return Reverse{Way: "route", Command: fmt.Sprintf("waybill promote RELEASE %s", p.Environment), Says: "Promote the release again that it took back, or a better one."}, nil
 	}

@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"net/url"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) tenantSuspend() *cobra.Command {
+	var message string
+	cmd := &cobra.Command{
+		Use:   "suspend ENVIRONMENT/TENANT",
+		Short: "Close a tenant to its people, and keep its data",
+		Long: `Close a tenant to its people: they read a page, machines get 503, no cron runs, and nobody but Waybill may
+connect to its database, which is kept. Releases into the whole environment leave it out until it is resumed.`,
+		Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ofTenant(cmd, args[0], "suspend", map[string]any{"message": message})
+		},
+	}
+	cmd.Flags().StringVar(&message, "message", "", "what people read instead of the usual")
+	return cmd
+}
+
+// tenantVerb is a verb that needs nothing but a tenant.
+func (a *app) tenantVerb(verb, short, long string) *cobra.Command {
+	return &cobra.Command{Use: verb + " ENVIRONMENT/TENANT", Short: short, Long: long, Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.ofTenant(cmd, args[0], verb, nil) }}
+}
+
+func (a *app) ofTenant(cmd *cobra.Command, ref, verb string, in any) error {
+	environment, tenant, err := tenantRef(ref)
+	if err != nil {
+		return err
+	}
+	return a.askAndWatch(cmd, "POST", "/api/v1/tenants/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant)+"/"+verb, in, false, false)
+}
