@@ -70,6 +70,12 @@ func (s *Server) EnsureLogin(ctx context.Context, role, password, owner string) 
 	return nil
 }
 
+// Missing are those of the named roles that the server does not know, sorted.
+func (s *Server) Missing(ctx context.Context, roles []string) ([]string, error) {
+	rows, _ := s.pool.Query(ctx, "SELECT r FROM unnest($1::text[]) r EXCEPT SELECT rolname::text FROM pg_roles ORDER BY 1", roles)
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // createRole makes a bare role; one that exists is fine.
 func (s *Server) createRole(ctx context.Context, role string) error {
 	_, err := s.pool.Exec(ctx, "CREATE ROLE "+quote(role))

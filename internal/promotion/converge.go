@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -217,6 +218,25 @@ func (e *Engine) ensureLogin(ctx context.Context, place Place, environment, grou
 	return place.Databases.EnsureLogin(ctx, role, e.rooms.Keys.Password(environment, login), owner)
 }
 
+// ensureLogins makes those logins of pools anew that the server does not know: it was lost and replaced by an empty one, and the
+// pools that run would never get in.
+func (e *Engine) ensureLogins(ctx context.Context, place Place, pools []store.Pool) error {
+	roles := map[string]store.Pool{}
+	for _, p := range pools {
+		roles[poolRole(p.Environment, p.Name)] = p
+	}
+	missing, err := place.Databases.Missing(ctx, slices.Collect(maps.Keys(roles)))
+	if err != nil {
+		return err
+	}
+	for _, role := range missing {
+		if err := e.ensureLogin(ctx, place, roles[role].Environment, roles[role].Group, role, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // odooConf completes the configuration of a pool or a job that logs in as role, with the password of that login.
 func (e *Engine) odooConf(place Place, environment, role, login string, conf odoo.Conf, series string) ([]byte, error) {
 	info, err := odoo.Series(series, true) // admitted already
@@ -298,6 +318,9 @@ func (e *Engine) Converge(ctx context.Context, place Place, environment string) 
 		return err
 	}
 	var errs []error
+	if err := e.ensureLogins(ctx, place, pools); err != nil {
+		errs = append(errs, fmt.Errorf("logins of the pools: %w", err))
+	}
 	for _, p := range pools {
 		// One that runs is left alone: a newer Waybill would make it a little differently, and
 		// nothing is changed in place.
