@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runbook"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -32,10 +33,11 @@ type Backend struct {
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding
-	Rescan      func(context.Context) error // compares what runs with the vulnerability databases, now
-	Token       string                      // of the data folder: whoever holds it is the owner
-	Owner       string                      // the owner's name on this machine
-	Tokens      *identity.Tokens            // of the estate's users; nil: there is the owner alone
+	Runbook     func(ctx context.Context, environment, tenant string) (runbook.Book, error) // of all of an environment where the tenant is empty
+	Rescan      func(context.Context) error                                                 // compares what runs with the vulnerability databases, now
+	Token       string                                                                      // of the data folder: whoever holds it is the owner
+	Owner       string                                                                      // the owner's name on this machine
+	Tokens      *identity.Tokens                                                            // of the estate's users; nil: there is the owner alone
 	Approvals   *approval.Room
 	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded
@@ -157,6 +159,7 @@ func (b Backend) routes(api huma.API) {
 	b.vulnerabilityRoutes(api)
 	b.ledgerRoutes(api)
 	b.secretRoutes(api)
+	b.runbookRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

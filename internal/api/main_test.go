@@ -31,6 +31,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runbook"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
@@ -139,7 +140,10 @@ func setup(t *testing.T) *bench {
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")
 		},
-		Doctor:  func(context.Context) []Finding { return []Finding{} },
+		Doctor: func(context.Context) []Finding { return []Finding{} },
+		Runbook: func(context.Context, string, string) (runbook.Book, error) {
+			return runbook.Book{Title: "Runbook"}, nil
+		},
 		Ledger:  ledger.New(b.state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
 		Waybill: func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
 		Rescan:  func(context.Context) error { return nil },

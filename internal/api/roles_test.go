@@ -93,6 +93,8 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/secrets/{environment}":                     {{path: "/api/v1/secrets/production"}},
 		"POST /api/v1/secrets/{environment}/database":           {{path: "/api/v1/secrets/production/database", body: map[string]any{}}},
 		"POST /api/v1/secrets/{environment}/bridge":             {{path: "/api/v1/secrets/production/bridge"}},
+		"GET /api/v1/runbooks/{environment}":                    {{path: "/api/v1/runbooks/production"}},
+		"GET /api/v1/runbooks/{environment}/{tenant}":           {{path: "/api/v1/runbooks/production/acme"}},
 		"GET /api/v1/users/{name}":                              {{path: "/api/v1/users/" + x.user}},
 		"GET /api/v1/tokens":                                    {{path: "/api/v1/tokens?user=" + x.user}},
 		"POST /api/v1/tokens":                                   {{path: "/api/v1/tokens", body: map[string]any{"user": x.user}}},

@@ -57,6 +57,7 @@ const (
 	RestoreStart      Operation = "restore.start"
 	TenantCreate      Operation = "tenant.create"
 	TenantSuspend     Operation = "tenant.suspend"
+	RunbookRead       Operation = "runbook.read"
 	RehearsalRead     Operation = "rehearsal.read"
 	RehearsalStart    Operation = "rehearsal.start"
 	ImpactRead        Operation = "impact.read"
@@ -129,6 +130,7 @@ var rules = []Rule{
 	{RestoreStart, "restore a checkpoint", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
 	{TenantSuspend, "close a tenant to its people, and open it again", Here, operators, operators},
+	{RunbookRead, "print what to do when something breaks, with people, places and commands", Here, []Role{Approver, Operator, Security, Auditor, Admin}, []Role{Approver, Operator, Security, Auditor, Admin}},
 	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
 	{ImpactRead, "see what a release would do to each tenant", Here, everybody, everybody},
 	{RehearsalStart, "ask for a rehearsal", Here, makers, makers},

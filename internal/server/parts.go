@@ -78,15 +78,12 @@ func (s *server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	bucketURL := c.Bucket
-	if bucketURL == "" {
-		objects := filepath.Join(c.Data, "objects")
-		if err := os.MkdirAll(objects, 0o700); err != nil {
+	if c.Bucket == "" {
+		if err := os.MkdirAll(filepath.Join(c.Data, "objects"), 0o700); err != nil {
 			return err
 		}
-		bucketURL = "file://" + objects
 	}
-	if s.bucket, err = checkpoint.Open(ctx, bucketURL, s.keys.Recipients(), []age.Identity{s.keys.Identity()}); err != nil {
+	if s.bucket, err = checkpoint.Open(ctx, s.bucketURL(), s.keys.Recipients(), []age.Identity{s.keys.Identity()}); err != nil {
 		return fmt.Errorf("open the bucket: %w", err)
 	}
 	s.bucket.TempDir, s.bucket.Log = filepath.Join(c.Data, "tmp"), s.log
@@ -116,13 +113,26 @@ func (s *server) open(ctx context.Context) (err error) {
 	return err
 }
 
+// bucketURL is where checkpoints are.
+func (s *server) bucketURL() string {
+	if s.config.Bucket != "" {
+		return s.config.Bucket
+	}
+	return "file://" + filepath.Join(s.config.Data, "objects")
+}
+
+// offlineKeyFile is where the second key lies until somebody takes it off the machine.
+func (s *server) offlineKeyFile() string {
+	return filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
+}
+
 // handOutOfflineKey writes the second key to a file once. Whoever runs Waybill takes it off the machine.
 func (s *server) handOutOfflineKey() error {
 	identity, fresh := s.keys.NewOfflineIdentity()
 	if !fresh {
 		return nil
 	}
-	path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
+	path := s.offlineKeyFile()
 	if err := os.WriteFile(path, []byte(identity+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -343,7 +353,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) { return s.checkLedger(ctx) })
 	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
-		path := filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
+		path := s.offlineKeyFile()
 		if _, err := os.Stat(path); err == nil {
 			return "", fmt.Errorf("%s is still here", path)
 		}

@@ -285,6 +285,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease: s.readRelease,
 		Doctor:      s.doctor,
+		Runbook:     s.runbook,
 		Rescan:      func(ctx context.Context) error { return s.rescan(ctx, true) },
 	}))
 	if s.follower != nil && s.follower.Hook != nil {
