@@ -1,4 +1,4 @@
-"""The server's calls to a running pool: /waybill/v1/ready, /flows, /signals, /status.
+"""The server's calls to a running pool: /waybill/v1/ready, /flows, /signals, /isolation, /status.
 
 Answered before Odoo sees the request: whatever Host it names, without session, and for whoever
 has no valid signature as if nothing were there.
@@ -14,7 +14,7 @@ import odoo.release
 from odoo import http
 from odoo.tools import config as odoo_config
 
-from . import compat, flows, paths, pool, readiness, signals, signature, tenancy
+from . import compat, flows, isolation, paths, pool, readiness, signals, signature, tenancy
 
 _logger = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ def _dispatch(method, path, query, body):
             return "200 OK", asked(names[0])
     if (method, path) == ("POST", "/waybill/v1/flows"):
         return "200 OK", _flows(body)
+    if (method, path) == ("POST", "/waybill/v1/isolation"):
+        return "200 OK", _isolation(body)
     raise _Answer("400 Bad Request", {"error": "no call %s %s in protocol %d" % (method, path, paths.PROTOCOL)})
 
 
@@ -145,6 +147,16 @@ def _flows(body):
             return {"flows": ran, "left": left}
         finally:
             del threading.current_thread().dbname
+
+
+def _isolation(body):
+    try:
+        request = json.loads(body.decode("utf-8"))
+        database = request["database"]
+        _listed(database)
+        return isolation.answer(request)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _Answer("400 Bad Request", {"error": "not an IsolationRequest: %s" % error}) from error
 
 
 def _flows_seconds():

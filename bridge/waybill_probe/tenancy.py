@@ -13,7 +13,7 @@ import psycopg2
 
 from odoo import http, sql_db
 
-from . import bucket, compat, pool
+from . import bucket, compat, pool, witness
 
 _logger = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ def _patch_wsgi():
         if named and named != database:
             return not_found(start_response)
         with serving(database):
-            answer = stock(app, environ, bucket.telling(environ, start_response))
+            answer = stock(app, environ, witness.telling(environ, bucket.telling(environ, start_response)))
         if environ.get("PATH_INFO") == "/websocket":
             _patch_websocket()
         return answer

@@ -42,6 +42,8 @@ type Backend struct {
 	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded
 	Version     string
+	// CheckIsolation begins a run that tries whether an environment's tenants are apart, and says which.
+	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
 }
 
 // Finding is one thing that the doctor looked at.
@@ -160,6 +162,7 @@ func (b Backend) routes(api huma.API) {
 	b.ledgerRoutes(api)
 	b.secretRoutes(api)
 	b.runbookRoutes(api)
+	b.isolationRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

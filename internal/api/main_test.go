@@ -124,8 +124,8 @@ func setup(t *testing.T) *bench {
 	require.NoError(t, err)
 	engine, err := promotion.New(promotion.Rooms{Store: b.state, Keys: secrets, Present: func(context.Context, release.Release) error { return errors.New("no such image") },
 		Trusted: func(context.Context, release.Release, promotion.Snapshot) error { return nil }, Place: func(context.Context, estate.Environment) (promotion.Place, error) {
-		return promotion.Place{Runtime: empty{}}, nil
-	}}, "nobody", quiet, nil)
+			return promotion.Place{Runtime: empty{}}, nil
+		}}, "nobody", quiet, nil)
 	require.NoError(t, err)
 	bucket, err := checkpoint.Open(t.Context(), "file://"+t.TempDir(), nil, nil)
 	require.NoError(t, err)
@@ -144,9 +144,10 @@ func setup(t *testing.T) *bench {
 		Runbook: func(context.Context, string, string) (runbook.Book, error) {
 			return runbook.Book{Title: "Runbook"}, nil
 		},
-		Ledger:  ledger.New(b.state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
-		Waybill: func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
-		Rescan:  func(context.Context) error { return nil },
+		Ledger:         ledger.New(b.state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
+		Waybill:        func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
+		Rescan:         func(context.Context) error { return nil },
+		CheckIsolation: func(context.Context, string, string) (int64, error) { return 1, nil },
 	}
 	server := httptest.NewServer(Handler(b.backend))
 	t.Cleanup(server.Close)

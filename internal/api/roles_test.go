@@ -46,6 +46,9 @@ func examples(x things) map[string][]example {
 	p := "/api/v1/promotions/" + x.promotion
 	return map[string][]example{
 		"GET /api/v1/whoami":                                    {{path: "/api/v1/whoami"}},
+		"GET /api/v1/isolation/{environment}":                   {{path: "/api/v1/isolation/production"}},
+		"GET /api/v1/isolation/{environment}/{run}":             {{path: "/api/v1/isolation/production/1"}},
+		"POST /api/v1/isolation/{environment}/check":            {{path: "/api/v1/isolation/production/check"}},
 		"GET /api/v1/estate":                                    {{path: "/api/v1/estate"}},
 		"POST /api/v1/estate/refresh":                           {{path: "/api/v1/estate/refresh"}},
 		"POST /api/v1/estate/accept":                            {{path: "/api/v1/estate/accept", body: map[string]any{"commit": strings.Repeat("0", 40)}}},

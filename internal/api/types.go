@@ -83,6 +83,7 @@ type Environment struct {
 	Address string   `json:"address" doc:"Where its router listens"`
 	Tenants []Tenant `json:"tenants"`
 
+	Problems   []string `json:"problems,omitempty" doc:"What is wrong here and somebody must see to"`
 	Vulnerable []string `json:"vulnerable,omitempty" doc:"What runs here and is known to be vulnerable, so that the estate would not let it in today"`
 }
 

@@ -197,6 +197,9 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		}
 		s.Environments = append(s.Environments, view)
 	}
+	if err := b.markIsolation(ctx, &s); err != nil {
+		return s, err
+	}
 	return s, b.markVulnerable(ctx, &s)
 }
 

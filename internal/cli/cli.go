@@ -120,6 +120,8 @@ back by itself when the business suffers.`,
 		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.whoami(), a.version(), a.router(),
 		a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(),
 		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.runbook(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.whoami(), a.version(), a.router(),
+		a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(),
+		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.isolation(), a.whoami(), a.version(), a.router(),
 	)
 	verbsOnly(root)
 	return root

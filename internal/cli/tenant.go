@@ -179,6 +179,9 @@ func showStatus(w io.Writer, s api.Status) {
 	}
 	_ = t.Flush()
 	for _, e := range s.Environments {
+		for _, p := range e.Problems {
+			fmt.Fprintln(w, bad.Render(e.Name+": "+p))
+		}
 		for i, v := range e.Vulnerable {
 			if i == maxShownVulnerable {
 				fmt.Fprintf(w, "and %d more: waybill release scan --running\n", len(e.Vulnerable)-i)

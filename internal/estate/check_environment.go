@@ -40,6 +40,7 @@ func (d *document) environment(e *Environment) {
 	d.approvals(e.Approvals)
 	d.emergency(e.Emergency)
 	d.rings(e.Rings)
+	d.isolation(e.Isolation)
 }
 
 // within checks a figure that was given; a default needs no check.

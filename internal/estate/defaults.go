@@ -30,6 +30,7 @@ func (e *Environment) fill(given func(string) bool) {
 	e.fillApprovals(given)
 	e.fillEmergency(given)
 	e.fillRings(given)
+	e.fillIsolation(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

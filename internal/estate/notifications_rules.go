@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency}
+	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency, EventIsolation}
 	freezeNoticeSpan   = span[time.Duration]{0, 30 * 24 * time.Hour}
 )
 

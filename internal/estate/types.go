@@ -55,6 +55,7 @@ type Environment struct {
 	Approvals  *Approvals        `yaml:"approvals" json:"approvals,omitempty"` // who must agree before a release enters; default: nobody is asked
 	Rings      []Ring            `yaml:"rings" json:"rings,omitempty"`         // in which order, and how many at once, the tenants take a release; default: all at once
 	Emergency  *Emergency        `yaml:"emergency" json:"emergency,omitempty"` // how a release may enter in an emergency; default: there is no such way
+	Isolation  *Isolation        `yaml:"isolation" json:"isolation,omitempty"` // how often it is tried to reach other tenants from inside the pools; default every hour
 
 	file string
 }

@@ -74,6 +74,8 @@ const (
 	EstateAccept      Operation = "estate.accept"
 	SecretRead        Operation = "secret.read"
 	SecretRotate      Operation = "secret.rotate"
+	IsolationRead     Operation = "isolation.read"
+	IsolationCheck    Operation = "isolation.check"
 )
 
 // Reach is where a role must hold.
@@ -146,6 +148,8 @@ var rules = []Rule{
 	{LedgerRead, "read and verify the ledger of all environments", Everywhere, []Role{Security, Auditor, Admin}, []Role{Security, Auditor, Admin}},
 	{SecretRead, "see which secrets there are, by name, and when they were changed", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
 	{SecretRotate, "change database logins and bridge keys", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
+	{IsolationRead, "see what was tried to reach other tenants, and what was reached", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
+	{IsolationCheck, "try now whether tenants are apart", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
 }
 

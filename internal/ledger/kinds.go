@@ -31,4 +31,8 @@ const (
 	EmergencyConfirmed = "emergency.confirmed"
 	EmergencyLapsed    = "emergency.lapsed"
 	ReviewClosed       = "review.closed"
+
+	IsolationAsked  = "isolation.asked"
+	IsolationBroken = "isolation.broken"
+	IsolationMended = "isolation.mended"
 )

@@ -62,7 +62,9 @@ func newShops(t *testing.T, tenants ...string) *shops {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
 	s.e, err = New(Rooms{Store: s.store, Checkpoints: bucket,
-		Place:   func(context.Context, estate.Environment) (Place, error) { return Place{Databases: servers, AdminURL: cluster(t).URL}, nil },
+		Place: func(context.Context, estate.Environment) (Place, error) {
+			return Place{Databases: servers, AdminURL: cluster(t).URL}, nil
+		},
 		Present: func(context.Context, release.Release) error { return nil },
 		Trusted: func(context.Context, release.Release, Snapshot) error { return nil },
 	}, "a", slog.New(slog.DiscardHandler), nil)
@@ -234,7 +236,9 @@ func TestImpactByEvidence(t *testing.T) {
 	require.Equal(t, impact.Assumed, rowOf(a, "acme").Source, "its data are too old")
 	require.Equal(t, "measured in rehearsal", rowOf(a, "acme").Recovery.From[:21], "how long the restore took was measured all the same")
 
-	failed := s.rehearsed("acme", func(r *rehearsal.Report) { r.Outcome, r.Class, r.Failure = rehearsal.Fails, "", "the update fails in script x" })
+	failed := s.rehearsed("acme", func(r *rehearsal.Report) {
+		r.Outcome, r.Class, r.Failure = rehearsal.Fails, "", "the update fails in script x"
+	})
 	a = s.assess()
 	require.Equal(t, []string{"fails false: rehearsal " + failed + " failed: the update fails in script x"}, says(rowOf(a, "acme")))
 	require.Empty(t, says(rowOf(a, "bolt")), "it says nothing of others")
@@ -284,7 +288,9 @@ func TestImpactSaysWhatIsInTheWay(t *testing.T) {
 	require.True(t, a.Whole())
 	assert.NotContains(t, a.Sentences(), "Nothing stands against it.")
 
-	s.e.rooms.Place = func(context.Context, estate.Environment) (Place, error) { return Place{}, errors.New("no route to host") }
+	s.e.rooms.Place = func(context.Context, estate.Environment) (Place, error) {
+		return Place{}, errors.New("no route to host")
+	}
 	a = s.assess()
 	require.Equal(t, []string{"acme"}, a.Summary.Unknown)
 	require.Equal(t, "the environment's database server: no route to host", a.Tenants[0].Unknown)

@@ -351,6 +351,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 	}
 	look("notifications", "mend the target: waybill notify test TARGET", func() (string, error) { return s.toldPeople(ctx) })
 	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) { return s.checkLedger(ctx) })
+	look("isolation", "see what was found: waybill isolation show ENVIRONMENT; docs/isolation.md says what to do", func() (string, error) { return s.tenantsApart(ctx) })
 	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := s.offlineKeyFile()

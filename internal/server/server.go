@@ -49,7 +49,8 @@ type Config struct {
 	Registry    string // host[:port]/prefix of an OCI registry
 	Bucket      string // checkpoints; any gocloud.dev/blob URL
 
-	RescanEvery time.Duration // how often the vulnerability databases are looked at; 0: every minute
+	IsolationLook time.Duration // how often it is looked whether a probe of isolation is due; 0: every 30 s
+	RescanEvery   time.Duration // how often the vulnerability databases are looked at; 0: every minute
 
 	Version string
 	Log     *slog.Logger
@@ -94,7 +95,8 @@ type server struct {
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
 
-	engine *promotion.Engine // once it serves
+	engine *promotion.Engine           // once it serves
+	begin  func(func(context.Context)) // what nobody waits for, and ends with the server
 
 	rescanning sync.Mutex // one comparison of the running releases at a time
 	reads      secretReads
@@ -198,6 +200,12 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	httpServer := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	group, ctx := errgroup.WithContext(ctx)
+	s.begin = func(f func(context.Context)) {
+		group.Go(func() error {
+			f(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		if err := httpServer.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -217,6 +225,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.tellPeople(ctx) })
 	group.Go(func() error { return s.watchCalendars(ctx, s.happened) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
+	group.Go(func() error { return s.watchIsolation(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
@@ -283,10 +292,11 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
 		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill,
 		Estate: s.declared, Git: s.git(engine),
-		ReadRelease: s.readRelease,
-		Doctor:      s.doctor,
-		Runbook:     s.runbook,
-		Rescan:      func(ctx context.Context) error { return s.rescan(ctx, true) },
+		ReadRelease:    s.readRelease,
+		Doctor:         s.doctor,
+		Runbook:        s.runbook,
+		Rescan:         func(ctx context.Context) error { return s.rescan(ctx, true) },
+		CheckIsolation: s.checkIsolation,
 	}))
 	if s.follower != nil && s.follower.Hook != nil {
 		mux.Handle("POST /hooks/estate", s.follower.Webhook())
