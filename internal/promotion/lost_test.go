@@ -19,18 +19,18 @@ import (
 // depot is works with a bucket, and folders for filestores.
 type depot struct {
 	*works
-	*yard
+	*folders
 }
 
-// yard is a plant with folders.
-type yard struct {
+// folders is a plant with folders.
+type folders struct {
 	*plant
 	dir string
 }
 
-func (y *yard) DataDir(_, group string) string { return filepath.Join(y.dir, group) }
+func (y *folders) DataDir(_, group string) string { return filepath.Join(y.dir, group) }
 
-func (y *yard) EnsureDataDir(environment, group string) error {
+func (y *folders) EnsureDataDir(environment, group string) error {
 	return os.MkdirAll(y.DataDir(environment, group), 0o755)
 }
 
@@ -40,8 +40,8 @@ const file = "aa/aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"
 func newDepot(t *testing.T) *depot {
 	t.Helper()
 	d := &depot{works: newWorks(t)}
-	d.yard = &yard{plant: d.works.plant, dir: t.TempDir()}
-	d.place.Runtime = d.yard
+	d.folders = &folders{plant: d.works.plant, dir: t.TempDir()}
+	d.place.Runtime = d.folders
 	key, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
 	other, err := age.GenerateX25519Identity()
