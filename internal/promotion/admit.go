@@ -59,6 +59,9 @@ func admit(ctx context.Context, w *Work) (string, error) {
 	if err := w.rooms.Store.SetClass(ctx, w.promotion.ID, string(plan.Class)); err != nil {
 		return "", err
 	}
+	if err := w.knowKin(ctx, facts); err != nil {
+		return "", err
+	}
 	w.memory.NotAdmitted = false
 	return describePlan(plan), nil
 }

@@ -78,6 +78,7 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 	river.AddWorker(workers, &worker{engine: e})
 	river.AddWorker(workers, &gateWorker{engine: e})
 	river.AddWorker(workers, &ringWorker{engine: e})
+	river.AddWorker(workers, &kinWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(rooms.Store.Pool), &river.Config{
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:           workers,
@@ -439,6 +440,9 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 				return err
 			}
 			if err := e.ringsConcerned(ctx, tx, w, next); err != nil {
+				return err
+			}
+			if err := e.kinConcerned(ctx, tx, w, next); err != nil {
 				return err
 			}
 			if (next.State == store.Running || next.State == store.Undoing) && next.WakeAt == nil {

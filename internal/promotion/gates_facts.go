@@ -198,6 +198,9 @@ func (g *gatherer) evidence(w *Work, f *gate.Facts) error {
 func (g *gatherer) rehearsal(w *Work, f *gate.Facts) error {
 	how := fmt.Sprintf("waybill rehearse %s --env %s --tenant %s", w.promotion.ReleaseName, w.rollout.Environment, w.tenant.Name)
 	kept, err := g.rooms.Store.ProvenRehearsal(g.ctx, w.rollout.Environment, w.tenant.Name, w.memory.Release, w.memory.OldRelease)
+	if errors.Is(err, store.ErrNotFound) && w.memory.Plan.RehearsedOn != "" {
+		kept, err = g.rooms.Store.Rehearsal(g.ctx, w.memory.Plan.Rehearsal)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		f.Unknown["rehearsal"] = "this release has not been rehearsed on this tenant's data: " + how
 		return nil

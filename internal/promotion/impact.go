@@ -47,7 +47,7 @@ const (
 )
 
 // beforeWork are the steps before a rollout's turn: what they wait for is not its own time.
-var beforeWork = []string{"admit", "rehearse", gatesStep}
+var beforeWork = []string{"admit", rehearseStep, gatesStep}
 
 // Impact says what a release would do to each tenant of an environment. It only reads, and a tenant that cannot be asked is a row
 // that says so.
@@ -532,7 +532,7 @@ func (x *assessor) class(t *assessed, row *impact.Tenant) Plan {
 		against(row, impact.Fails, x.env.Environment.Rehearsal.Wanted(), "rehearsal %s failed: %s", report.ID, report.Failure)
 		return plan
 	}
-	learn(&plan, report, x.env.Environment.Class)
+	learn(&plan, report, row.Name, x.env.Environment.Class)
 	row.Class, row.Why, row.Source = plan.Class, plan.ClassReason, impact.Rehearsed
 	row.Recovery = impact.Known(report.RecoverySeconds, "rehearsal "+report.ID+onWhom(report.Tenant, row.Name))
 	return plan

@@ -23,7 +23,7 @@ const (
 var procedures = map[string][]Step{
 	KindPromote: {
 		{Name: "admit", Do: admit},
-		{Name: "rehearse", Do: rehearse},
+		{Name: rehearseStep, Do: rehearse},
 		{Name: "gates", When: guarded, Do: gates},                // after what they ask about is known, before anything is touched
 		{Name: "start pool", Do: startPool, Undo: removeNewPool}, // before the hold, so that only the update is waited for
 		{Name: "checkpoint", When: updates.and(routeIsWayBack), Do: takeCheckpoint, Undo: freeGarbageCollector},

@@ -17,6 +17,9 @@ import (
 // evidenceAge is how old the data may be that a rehearsal's evidence comes from.
 const evidenceAge = 7 * 24 * time.Hour
 
+// rehearseStep is the name of the step that finds evidence.
+const rehearseStep = "rehearse"
+
 // Rehearsals are asked for evidence; *rehearsal.Queue is one.
 type Rehearsals interface {
 	Ask(ctx context.Context, request rehearsal.Request) (id string, err error)
@@ -39,14 +42,18 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 	case w.memory.OldRelease == "":
 		return unrehearsed("no release serves yet, so there is nothing to go back to")
 	}
-	find := w.evidence
+	var evidence found
+	var err error
 	if w.skips(estate.SkipRehearsal) {
-		find = w.proven
+		evidence.report, err = w.proven(ctx)
+	} else {
+		evidence, err = w.evidenceOfKin(ctx)
 	}
-	report, err := find(ctx)
 	if err != nil {
 		return "", err
 	}
+	w.stand(evidence)
+	report := evidence.report
 	if report == nil && w.skips(estate.SkipRehearsal) {
 		return unrehearsed("not rehearsed: an emergency does not wait for it")
 	}
@@ -64,7 +71,7 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 	if report.Outcome == rehearsal.Fails {
 		return "", failed("rehearsal %s on checkpoint %s: %s", report.ID, report.Checkpoint, report.Failure)
 	}
-	learn(plan, report, w.env.Environment.Class)
+	learn(plan, report, w.tenant.Name, w.env.Environment.Class)
 	if err := w.rooms.Store.SetClass(ctx, w.promotion.ID, string(plan.Class)); err != nil {
 		return "", err
 	}
@@ -75,10 +82,13 @@ func rehearse(ctx context.Context, w *Work) (string, error) {
 	return detail, nil
 }
 
-// learn puts a proven report into a plan.
-func learn(plan *Plan, report *rehearsal.Report, least estate.Class) {
-	plan.Rehearsal = report.ID
-	plan.Class, plan.ClassReason = report.Class, "rehearsal "+report.ID+": "+report.Cause
+// learn puts a proven report, of a tenant's own data or of its kin's, into its plan.
+func learn(plan *Plan, report *rehearsal.Report, tenant string, least estate.Class) {
+	plan.Rehearsal, plan.RehearsedOn = report.ID, ""
+	if report.Tenant != tenant {
+		plan.RehearsedOn = report.Tenant
+	}
+	plan.Class, plan.ClassReason = report.Class, "rehearsal "+report.ID+onWhom(report.Tenant, tenant)+": "+report.Cause
 	for _, demand := range []struct {
 		class estate.Class
 		who   string
@@ -104,8 +114,12 @@ func (w *Work) evidence(ctx context.Context) (*rehearsal.Report, error) {
 		if report, err := w.proven(ctx); err != nil || report != nil {
 			return report, err
 		}
-		if young, err := w.rehearsable(ctx, w.rollout.Environment, w.tenant.Name, w.memory.OldSchema); err != nil || !young {
-			return nil, err
+		young := w.memory.Kin != nil && w.memory.Kin.Young
+		if !young { // one may have been taken since it was planned
+			var err error
+			if young, err = w.rehearsable(ctx, w.rollout.Environment, w.tenant.Name, w.memory.OldSchema); err != nil || !young {
+				return nil, err
+			}
 		}
 		if err := w.askRehearsal(ctx); err != nil {
 			return nil, err

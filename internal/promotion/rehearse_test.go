@@ -29,7 +29,7 @@ func TestLearn(t *testing.T) {
 		{name: "declared as committing by itself", found: estate.Compatible, reportOne: true, pause: "hold", class: estate.Compatible, updates: true},
 	} {
 		plan := Plan{Class: estate.Breaking, Declared: c.declared, Update: []string{"acme"}, Transactional: c.planOne}
-		learn(&plan, &rehearsal.Report{ID: "x", Outcome: rehearsal.Proven, Class: c.found, Transactional: c.reportOne, Pause: c.pause}, c.least)
+		learn(&plan, &rehearsal.Report{ID: "x", Outcome: rehearsal.Proven, Class: c.found, Transactional: c.reportOne, Pause: c.pause}, "", c.least)
 		assert.Equal(t, c.class, plan.Class, c.name)
 		assert.Equal(t, c.transactional, plan.Transactional, c.name)
 		assert.Equal(t, c.freezes, plan.Freeze, c.name)

@@ -104,6 +104,7 @@ type Plan struct {
 
 	Declared         estate.Class `json:"declared,omitempty"`          // class that the estate declares for the release
 	Rehearsal        string       `json:"rehearsal,omitempty"`         // that the class comes from
+	RehearsedOn      string       `json:"rehearsed_on,omitempty"`      // the tenant whose rehearsal that is, where it is another one
 	PredictedSeconds float64      `json:"predicted_seconds,omitempty"` // that people wait, by that rehearsal
 	ComputedSeconds  float64      `json:"computed_seconds,omitempty"`  // the same before calibration, which it is compared for
 	Freeze           bool         `json:"freeze,omitempty"`            // people would wait longer than a hold may take
@@ -118,6 +119,7 @@ type Memory struct {
 	OldSchema        string         `json:"old_schema,omitempty"`
 	OldPool          string         `json:"old_pool,omitempty"`
 	NewPool          string         `json:"new_pool,omitempty"`
+	Kin              *Kin           `json:"kin,omitempty"`               // nil: its rehearsal concerns nobody else
 	OldConfiguration *Configuration `json:"old_configuration,omitempty"` // that the old pool was started with
 	Rehearsal        string         `json:"rehearsal,omitempty"`         // that was asked for
 	Checkpoint       string         `json:"checkpoint,omitempty"`
@@ -154,6 +156,8 @@ type Work struct {
 	tenant    estate.Tenant // as the estate declares it
 	state     store.Tenant  // as Waybill last decided
 	memory    Memory
+
+	stands, standsBy string // what its own rehearsal came to, and that rehearsal; empty: its kin need not be told
 
 	secondAlone bool // the gates of an emergency wait for its second person alone, who is called otherwise
 }

@@ -19,14 +19,15 @@ type Measured struct {
 	Took        float64 `db:"took"` // seconds from the first of the steps that count to its end; 0: it had none
 }
 
-// LastMeasured are the newest successful promotions of an environment's tenants. Steps before those that are named do not count:
-// what they wait for is not work.
-func (s *Store) LastMeasured(ctx context.Context, environment string, before []string) ([]Measured, error) {
+// LastMeasured are the newest successful promotions of an environment's tenants. What came before the last of the steps that are
+// named does not count: they wait, and where a rollout began anew its first try is before them too.
+func (s *Store) LastMeasured(ctx context.Context, environment string, waits []string) ([]Measured, error) {
 	return many[Measured](ctx, s.Pool, `with last as (select distinct on (r.tenant) r.* from rollouts r join promotions p on p.id = r.promotion_id
 			where r.environment = $1 and p.kind = 'promote' and r.state = 'done' and r.outcome = 'promoted' order by r.tenant, r.created_at desc)
 		select l.tenant, l.promotion_id as promotion, p.release_name, l.held_seconds as held,
-			coalesce(extract(epoch from l.finished_at - (select min(started_at) from steps s where s.rollout_id = l.id and s.name <> all($2) and s.outcome <> 'skipped')), 0)::double precision as took
-		from last l join promotions p on p.id = l.promotion_id`, environment, before)
+			coalesce(extract(epoch from l.finished_at - (select min(started_at) from steps s where s.rollout_id = l.id and s.outcome <> 'skipped'
+				and s.seq > (select coalesce(max(seq), 0) from steps w where w.rollout_id = l.id and w.name = any($2)))), 0)::double precision as took
+		from last l join promotions p on p.id = l.promotion_id`, environment, waits)
 }
 
 // Recovered is a restore that a rehearsal has measured.
