@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
@@ -30,6 +31,7 @@ type Backend struct {
 	Rehearsals  *rehearsal.Queue
 	Ledger      *ledger.Ledger
 	Waybill     func(ctx context.Context, promotion string) (bundle []byte, err error)
+	SignImpact  func(ctx context.Context, a *impact.Assessment) (bundle []byte, err error)
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
 	Doctor      func(context.Context) []Finding

@@ -21,6 +21,21 @@ func (b Backend) impactRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/impact", func(ctx context.Context, in *ImpactInput) (*body[*impact.Assessment], error) {
 		return reply(b.assess(ctx, in))
 	}, does(identity.ImpactRead), describe("What a release would do to each tenant", "Nothing is changed. A tenant whose database cannot be asked is a row that says so"))
+	huma.Get(api, "/api/v1/impact/statement", func(ctx context.Context, in *ImpactInput) (*huma.StreamResponse, error) {
+		a, err := b.assess(ctx, in)
+		if err != nil {
+			return nil, problem(err)
+		}
+		a.By = personOf(ctx).Name
+		bundle, err := b.SignImpact(ctx, a)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return &huma.StreamResponse{Body: func(c huma.Context) {
+			c.SetHeader("Content-Type", "application/vnd.dev.sigstore.bundle.v0.3+json")
+			_, _ = c.BodyWriter().Write(bundle)
+		}}, nil
+	}, does(identity.ImpactRead), describe("The same, signed with the installation's key", "A Sigstore bundle with an in-toto statement about the release's image"))
 }
 
 func (b Backend) assess(ctx context.Context, in *ImpactInput) (*impact.Assessment, error) {

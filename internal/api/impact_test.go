@@ -19,6 +19,9 @@ func TestImpact(t *testing.T) {
 	require.Len(t, found.Tenants, 1)
 	require.Equal(t, "nobody says where its database is", found.Tenants[0].Unknown)
 	require.Contains(t, found.Refusals[0], "no such image")
+	signed := b.ask("the-owner's", "GET", "/api/v1/impact/statement?environment=production&release="+x.release, nil)
+	require.Equal(t, http.StatusOK, signed.status, signed.text)
+	require.Contains(t, signed.text, "dsseEnvelope")
 	for query, says := range map[string]string{
 		"environment=production&release=r9":                            "no release is known as",
 		"environment=moon&release=" + x.release:                        "the estate has no environment",

@@ -24,6 +24,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/postgres"
@@ -148,6 +149,7 @@ func setup(t *testing.T) *bench {
 		Waybill:        func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
 		Rescan:         func(context.Context) error { return nil },
 		CheckIsolation: func(context.Context, string, string) (int64, error) { return 1, nil },
+		SignImpact:     func(ctx context.Context, a *impact.Assessment) ([]byte, error) { return impact.Seal(ctx, a, signer) },
 	}
 	server := httptest.NewServer(Handler(b.backend))
 	t.Cleanup(server.Close)

@@ -77,6 +77,7 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/checkpoints":                              {{path: "/api/v1/checkpoints", body: tenant}},
 		"POST /api/v1/restores":                                 {{path: "/api/v1/restores", body: with("checkpoint", "c1")}},
 		"POST /api/v1/tenants":                                  {{path: "/api/v1/tenants", body: with("release", x.release)}, {path: "/api/v1/tenants", body: map[string]any{"environment": "production", "tenant": "acme", "release": x.release, "from": "production/acme/c1"}, op: identity.CheckpointCopy}},
+		"GET /api/v1/impact/statement":                          {{path: "/api/v1/impact/statement?environment=production&release=" + x.release}},
 		"GET /api/v1/impact":                                    {{path: "/api/v1/impact?environment=production&release=" + x.release}},
 		"POST /api/v1/tenants/{environment}/{tenant}/suspend":   {{path: "/api/v1/tenants/production/acme/suspend", body: map[string]any{}}},
 		"POST /api/v1/tenants/{environment}/{tenant}/resume":    {{path: "/api/v1/tenants/production/acme/resume"}},

@@ -18,6 +18,7 @@ type Assessment struct {
 	EstateCommit string    `json:"estate_commit,omitempty"`
 	EstateDirty  bool      `json:"estate_dirty,omitempty"` // the folder differs from the commit
 	At           time.Time `json:"at"`
+	By           string    `json:"by,omitempty"` // who had it signed; empty: nobody has
 
 	Refusals []string `json:"refusals"` // why the release itself would not be let in, whatever the tenants are
 

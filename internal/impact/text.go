@@ -25,7 +25,11 @@ func WriteText(w io.Writer, a *Assessment) {
 			estateIs += " with uncommitted changes"
 		}
 	}
-	fmt.Fprintf(w, "%s (%.19s) into %s%s, as of %s\n\n", a.ReleaseName, a.Release, a.Environment, estateIs, a.At.UTC().Format("2006-01-02 15:04:05 UTC"))
+	by := ""
+	if a.By != "" {
+		by = ", signed for " + a.By
+	}
+	fmt.Fprintf(w, "%s (%.19s) into %s%s, as of %s%s\n\n", a.ReleaseName, a.Release, a.Environment, estateIs, a.At.UTC().Format("2006-01-02 15:04:05 UTC"), by)
 	for _, sentence := range a.Sentences() {
 		fmt.Fprintln(w, sentence)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/attest"
+	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -64,6 +65,15 @@ func (s *server) cutWaybill(ctx context.Context, promotion string) ([]byte, erro
 		return nil, err
 	}
 	return waybill.Seal(ctx, d, signer)
+}
+
+// signImpact signs an assessment.
+func (s *server) signImpact(ctx context.Context, a *impact.Assessment) ([]byte, error) {
+	signer, err := s.signer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return impact.Seal(ctx, a, signer)
 }
 
 // attestations reads what was signed of a release, by the trust that the estate declares now.

@@ -290,7 +290,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact,
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease:    s.readRelease,
 		Doctor:         s.doctor,
