@@ -45,6 +45,9 @@ func admitCreate(ctx context.Context, w *Work) (string, error) {
 	}
 	w.memory.NotAdmitted = false
 	w.memory.Plan.Transactional = true
+	if w.env.Template != nil {
+		return fmt.Sprintf("database %s from TenantTemplate %s, release %s", w.state.Database, w.env.Template.Name, r.Name), nil
+	}
 	return fmt.Sprintf("database %s with %s, release %s", w.state.Database, strings.Join(w.tenant.Modules, ", "), r.Name), nil
 }
 

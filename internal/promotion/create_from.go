@@ -191,6 +191,17 @@ func undeclareTenant(ctx context.Context, w *Work) (string, error) {
 	return "taken out of the estate; " + declared(commit), err
 }
 
+// unrecord takes the tenant off the pool that was recorded as its own.
+func unrecord(ctx context.Context, w *Work) (string, error) {
+	if err := w.changeTenant(ctx, func(t *store.Tenant) {
+		t.ServingRelease = ""
+		t.Live.Stable, t.Live.Cron, t.Live.Access = "", "", nil
+	}); err != nil {
+		return "", err
+	}
+	return "", w.tellRouter(ctx, w.place, w.rollout.Environment)
+}
+
 // forgetTenant leaves nothing behind of a tenant that could not be made.
 func forgetTenant(ctx context.Context, w *Work) (string, error) {
 	gone, err := w.rooms.Store.ForgetTenant(ctx, w.rollout.Environment, w.rollout.Tenant, w.lease)

@@ -273,6 +273,32 @@ func TestATemplateThatFailsHalfWay(t *testing.T) {
 	require.Empty(t, y.book.written)
 }
 
+// What cannot be recorded at the very end is taken back whole too.
+func TestATemplateThatFailsAtTheEnd(t *testing.T) {
+	y := newYard(t)
+	steps := procedures[KindCreate]
+	t.Cleanup(func() { procedures[KindCreate] = steps })
+	changed := slices.Clone(steps)
+	last := &changed[len(changed)-1]
+	last.Do = func(ctx context.Context, w *Work) (string, error) {
+		if _, err := record(ctx, w); err != nil {
+			return "", err
+		}
+		if status, _ := y.answer("shop4.shops.example"); status != 200 {
+			return "", failed("it does not serve: %d", status)
+		}
+		return "", failed("the lights went out")
+	}
+	procedures[KindCreate] = changed
+	r := y.make(NewTenant{Name: "shop4", Template: "retail"})
+	require.Equal(t, store.RolledBack, r.Outcome)
+	require.Contains(t, r.Reason, "the lights went out")
+	y.gone("shop4")
+	status, _ := y.answer("acme.example")
+	require.Equal(t, 200, status, "its neighbours in the pool go on")
+	require.NotNil(t, y.pool("r-0011223344"))
+}
+
 func (y *yard) gone(name string) {
 	y.t.Helper()
 	require.Empty(y.t, y.book.written)

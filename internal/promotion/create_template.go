@@ -66,8 +66,8 @@ func (w *Work) createFromTemplate(ctx context.Context, r release.Release) (strin
 		if err := w.prepare(ctx, r, name); err != nil {
 			return "", err
 		}
-	} else if err := w.copyFiles(ctx, w.preparedFiles(name), w.filestore()); err != nil {
-		return "", fmt.Errorf("copy the files of the template: %w", err)
+	} else if err := w.copyPrepared(ctx, w.memory.Prepared); err != nil {
+		return "", err
 	}
 	w.fault("inside:create database")
 	if err := w.renew(ctx); err != nil {
@@ -77,6 +77,19 @@ func (w *Work) createFromTemplate(ctx context.Context, r release.Release) (strin
 		return "", err
 	}
 	return fmt.Sprintf("%s %s in %.1f s", w.state.Database, how, time.Since(began).Seconds()), w.grantAccess(ctx, w.place, w.state)
+}
+
+// copyPrepared brings the files along. They are removed after the prepared database: so if that is still there afterwards, all
+// of them were.
+func (w *Work) copyPrepared(ctx context.Context, name string) error {
+	if err := w.copyFiles(ctx, w.preparedFiles(name), w.filestore()); err != nil {
+		return fmt.Errorf("copy the files of the template: %w", err)
+	}
+	there, err := w.place.Databases.Exists(ctx, name)
+	if err == nil && !there {
+		err = failed("TenantTemplate %s was prepared anew meanwhile; ask again", w.env.Template.Name)
+	}
+	return err
 }
 
 // begetDatabase makes the tenant's database: from the prepared one where there is one, else empty or from the data.

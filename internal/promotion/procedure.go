@@ -71,7 +71,7 @@ var procedures = map[string][]Step{
 		{Name: "start pool", When: fromTemplate, Do: startPool, Undo: removeNewPool},
 		{Name: "verify", When: fromTemplate, Do: verify, Undo: forgetCanary},
 		{Name: "shift", When: fromTemplate, Do: shift, Undo: shiftBack},
-		{Name: "record", When: fromTemplate, Do: record},
+		{Name: "record", When: fromTemplate, Do: record, Undo: unrecord},
 	},
 	KindSuspend: {
 		{Name: "admit", Do: admitSuspend},
