@@ -37,6 +37,8 @@ func TestMistakes(t *testing.T) {
 		"too few arguments":     {[]string{"promote", "r1"}, exitUsage, "RELEASE ENVIRONMENT"},
 		"no such format":        {[]string{"status", "-o", "yaml"}, exitUsage, "text or json"},
 		"no such tenant form":   {[]string{"restore", "acme", "c1"}, exitUsage, "ENVIRONMENT/TENANT"},
+		"create with a host":    {[]string{"tenant", "create", "test/acme", "--release", "r1", "--host", "a.example"}, exitUsage, "--from TEMPLATE"},
+		"suspend needs a name":  {[]string{"tenant", "suspend", "test"}, exitUsage, "TENANT"},
 		"create needs release":  {[]string{"tenant", "create", "test/acme"}, exitUsage, "--release"},
 		"prune needs a number":  {[]string{"checkpoint", "prune", "test/acme"}, exitUsage, "--last"},
 		"serve needs a bucket":  {[]string{"serve"}, exitUsage, "waybill up"},

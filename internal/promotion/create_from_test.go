@@ -299,6 +299,47 @@ func TestATemplateThatFailsAtTheEnd(t *testing.T) {
 	require.NotNil(t, y.pool("r-0011223344"))
 }
 
+// A server that is killed when a step has done its work, and before that was written down, does the step again with what it had
+// remembered: nothing is made twice.
+func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {
+	y := newYard(t)
+	steps := procedures[KindCreate]
+	t.Cleanup(func() { procedures[KindCreate] = steps })
+	twice := slices.Clone(steps)
+	for i, step := range steps {
+		twice[i].Do = func(ctx context.Context, w *Work) (string, error) {
+			if _, err := step.Do(ctx, w); err != nil {
+				return "", err
+			}
+			kept, err := w.rooms.Store.Rollouts(ctx, w.promotion.ID)
+			if err != nil {
+				return "", err
+			}
+			again, err := w.newWork(ctx, kept[0], w.lease)
+			if err != nil {
+				return "", err
+			}
+			again.seq, again.doing = w.seq, w.doing
+			*w = *again
+			return step.Do(ctx, w)
+		}
+	}
+	procedures[KindCreate] = twice
+	for _, name := range []string{"shop5", "shop6"} { // one that prepares, one that copies
+		r := y.make(NewTenant{Name: name, Template: "retail"})
+		require.Equal(t, store.Promoted, r.Outcome, r.Reason)
+		tenant, err := y.store.Tenant(t.Context(), "rotation", name)
+		require.NoError(t, err)
+		require.Equal(t, "r-0011223344", tenant.Live.Stable)
+		require.Contains(t, y.book.written, name)
+		require.FileExists(t, filepath.Join(y.DataDir("rotation", "shared"), "filestore", tenant.Database, "ab", "abcd"))
+	}
+	require.EqualValues(t, 1, y.jobs.Load())
+	found, err := y.place.Databases.Commented(t.Context(), preparedMark)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+}
+
 func (y *yard) gone(name string) {
 	y.t.Helper()
 	require.Empty(y.t, y.book.written)
