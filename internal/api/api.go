@@ -165,6 +165,7 @@ func (b Backend) routes(api huma.API) {
 	b.secretRoutes(api)
 	b.runbookRoutes(api)
 	b.isolationRoutes(api)
+	b.restoreRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.
@@ -357,18 +358,6 @@ func (b Backend) checkpointRoutes(api huma.API) {
 		}
 		return b.start(ctx, promotion.Request{Kind: promotion.KindCheckpoint, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant}})
 	}, does(identity.CheckpointCreate))
-	huma.Post(api, "/api/v1/restores", func(ctx context.Context, in *struct {
-		Body struct {
-			TenantBody
-			Checkpoint string `json:"checkpoint" maxLength:"200"`
-		}
-	}) (*body[Asked], error) {
-		if err := b.may(ctx, identity.RestoreStart, identity.Subject{Environment: in.Body.Environment, Name: in.Body.Tenant}); err != nil {
-			return nil, err
-		}
-		return b.start(ctx, promotion.Request{Kind: promotion.KindRestore, Environment: in.Body.Environment, Tenants: []string{in.Body.Tenant},
-			Options: promotion.Options{Checkpoint: in.Body.Checkpoint}})
-	}, does(identity.RestoreStart))
 	huma.Post(api, "/api/v1/tenants", func(ctx context.Context, in *struct {
 		Body struct {
 			TenantBody

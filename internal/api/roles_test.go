@@ -76,6 +76,8 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/checkpoints/{environment}/{tenant}/prune": {{path: "/api/v1/checkpoints/production/acme/prune", body: map[string]any{"last": 100}}},
 		"POST /api/v1/checkpoints":                              {{path: "/api/v1/checkpoints", body: tenant}},
 		"POST /api/v1/restores":                                 {{path: "/api/v1/restores", body: with("checkpoint", "c1")}},
+		"GET /api/v1/restores/{environment}/{tenant}":           {{path: "/api/v1/restores/production/acme"}},
+		"DELETE /api/v1/restores/{environment}/{tenant}/{name}": {{path: "/api/v1/restores/production/acme/look"}},
 		"POST /api/v1/tenants":                                  {{path: "/api/v1/tenants", body: with("release", x.release)}, {path: "/api/v1/tenants", body: map[string]any{"environment": "production", "tenant": "acme", "release": x.release, "from": "production/acme/c1"}, op: identity.CheckpointCopy}},
 		"GET /api/v1/impact/statement":                          {{path: "/api/v1/impact/statement?environment=production&release=" + x.release}},
 		"GET /api/v1/impact":                                    {{path: "/api/v1/impact?environment=production&release=" + x.release}},

@@ -13,7 +13,7 @@ import (
 type Promotion struct {
 	ID           string     `json:"id"`
 	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
-	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,checkpoint,rotate"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,checkpoint,rotate,restore_beside,drop_beside"`
 	Environment  string     `json:"environment"`
 	Release      string     `json:"release" doc:"Digest of the image manifest"`
 	ReleaseName  string     `json:"release_name"`
@@ -100,4 +100,5 @@ type Tenant struct {
 	CanaryPercent  int      `json:"canary_percent"`
 	Promotion      string   `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
 	PromotionState string   `json:"promotion_state,omitempty"`
+	Beside         []Beside `json:"beside,omitempty" doc:"Checkpoints of it that were restored beside it"`
 }

@@ -173,6 +173,10 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	besides, err := b.besides(ctx, "", "")
+	if err != nil {
+		return s, err
+	}
 	sees := b.sees(ctx, identity.StatusRead)
 	for _, env := range declared.Environments {
 		if !sees(env.Name) {
@@ -192,6 +196,11 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 				tenant.Promotion, tenant.PromotionState = r.PromotionID, r.State
 			} else if !errors.Is(err, store.ErrNotFound) {
 				return s, err
+			}
+			for _, x := range besides {
+				if x.Environment == env.Name && x.Tenant == t.Name {
+					tenant.Beside = append(tenant.Beside, x)
+				}
 			}
 			view.Tenants = append(view.Tenants, tenant)
 		}

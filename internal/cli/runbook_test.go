@@ -55,7 +55,7 @@ func TestRunbookCommandsAreReal(t *testing.T) {
 			}
 		}
 	}
-	for _, verb := range []string{"rollback", "restore", "recover", "checkpoint create", "tenant create", "promote", "build", "up", "serve", "doctor", "status", "rehearse", "runbook environment"} {
+	for _, verb := range []string{"rollback", "restore", "restore list", "restore drop", "recover", "checkpoint create", "tenant create", "promote", "build", "up", "serve", "doctor", "status", "rehearse", "runbook environment"} {
 		require.Positive(t, seen["waybill "+verb], "no runbook names %s: %v", verb, seen)
 	}
 	for _, wrong := range []string{"waybill recoover a/b", "waybill restore a/b", "waybill restore a/b c --over", "waybill promotion lst", "waybill"} {

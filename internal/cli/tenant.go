@@ -124,24 +124,6 @@ func (a *app) checkpoint() *cobra.Command {
 	return cmd
 }
 
-func (a *app) restore() *cobra.Command {
-	return &cobra.Command{
-		Use:   "restore ENVIRONMENT/TENANT CHECKPOINT",
-		Short: "Bring a tenant back to a checkpoint",
-		Long: `Bring a tenant back to a checkpoint: behind a frozen page, into a new database that is
-checked and then swapped in by renaming. What is there now is captured first, so that a
-restore can be restored from.`,
-		Args: exactly("ENVIRONMENT/TENANT", "CHECKPOINT"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			environment, tenant, err := tenantRef(args[0])
-			if err != nil {
-				return err
-			}
-			return a.askAndWatch(cmd, "POST", "/api/v1/restores", map[string]any{"environment": environment, "tenant": tenant, "checkpoint": args[1]}, false, false)
-		},
-	}
-}
-
 func (a *app) status() *cobra.Command {
 	return &cobra.Command{Use: "status", Short: "Show what runs where", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -181,6 +163,11 @@ func showStatus(w io.Writer, s api.Status) {
 	for _, e := range s.Environments {
 		for _, p := range e.Problems {
 			fmt.Fprintln(w, bad.Render(e.Name+": "+p))
+		}
+		for _, x := range e.Tenants {
+			for _, b := range x.Beside {
+				fmt.Fprintln(w, besideLine(b))
+			}
 		}
 		for i, v := range e.Vulnerable {
 			if i == maxShownVulnerable {

@@ -132,6 +132,13 @@ func (s *Server) Size(ctx context.Context, db string) (int64, error) {
 	return n, s.lookup(err, db)
 }
 
+// DataDirectory is the folder of the server's data, on its own machine.
+func (s *Server) DataDirectory(ctx context.Context) (string, error) {
+	var dir string
+	err := s.pool.QueryRow(ctx, "SHOW data_directory").Scan(&dir)
+	return dir, err
+}
+
 // Owner is the role that a database belongs to.
 func (s *Server) Owner(ctx context.Context, db string) (string, error) {
 	var owner string

@@ -55,6 +55,7 @@ const (
 	CheckpointPrune   Operation = "checkpoint.prune"
 	CheckpointCopy    Operation = "checkpoint.copy"
 	RestoreStart      Operation = "restore.start"
+	RestoreDrop       Operation = "restore.drop"
 	TenantCreate      Operation = "tenant.create"
 	TenantSuspend     Operation = "tenant.suspend"
 	RunbookRead       Operation = "runbook.read"
@@ -130,6 +131,7 @@ var rules = []Rule{
 	{CheckpointPrune, "remove old checkpoints", Here, []Role{Admin}, []Role{Admin}},
 	{CheckpointCopy, "copy a checkpoint's data into another tenant", Here, operators, operators},
 	{RestoreStart, "restore a checkpoint", Here, operators, operators},
+	{RestoreDrop, "take away what was restored beside a tenant", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
 	{TenantSuspend, "close a tenant to its people, and open it again", Here, operators, operators},
 	{RunbookRead, "print what to do when something breaks, with people, places and commands", Here, []Role{Approver, Operator, Security, Auditor, Admin}, []Role{Approver, Operator, Security, Auditor, Admin}},

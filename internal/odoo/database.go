@@ -152,3 +152,14 @@ func readFacts(ctx context.Context, tx pgx.Tx) (Facts, error) {
 	facts.Languages, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return facts, err
 }
+
+// Neutralised says whether Odoo's own neutralisation has run in the database: it sets this parameter last of all
+// (odoo/addons/base/data/neutralize.sql), and crons run no more.
+func Neutralised(ctx context.Context, db *pgx.Conn) (bool, error) {
+	var done bool
+	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ir_config_parameter WHERE key = 'database.is_neutralized' AND lower(value) IN ('true', 't', '1'))").Scan(&done)
+	if err != nil {
+		return false, fmt.Errorf("look whether database %q is neutralised: %w", db.Config().Database, err)
+	}
+	return done, nil
+}

@@ -82,7 +82,7 @@ func (e *Engine) applyTable(ctx context.Context, place Place, environment string
 			return err
 		}
 		table := router.Table{Environment: environment, Generation: generation}
-		for _, t := range tenants {
+		for _, t := range yielding(tenants) {
 			if route, ok := routeOf(t, running); ok {
 				table.Tenants = append(table.Tenants, route)
 			}
@@ -96,6 +96,23 @@ func (e *Engine) applyTable(ctx context.Context, place Place, environment string
 			return ctx.Err()
 		}
 	}
+}
+
+// yielding leaves out what stands beside a tenant under a host that a tenant of the estate has come to claim: a router refuses a
+// table with one host twice, as a whole.
+func yielding(tenants []store.Tenant) (list []store.Tenant) {
+	claimed := map[string]bool{}
+	for _, t := range tenants {
+		for _, host := range t.Hosts {
+			claimed[host] = claimed[host] || !t.StandsBeside()
+		}
+	}
+	for _, t := range tenants {
+		if !t.StandsBeside() || !slices.ContainsFunc(t.Hosts, func(host string) bool { return claimed[host] }) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // routeOf derives a tenant's route. A tenant that no pool serves yet has none.
@@ -181,7 +198,7 @@ func poolFile(generation int64, p store.Pool, r release.Release, tenants []store
 	for _, m := range r.Modules {
 		versions[m.Name] = m.Version
 	}
-	for _, t := range tenants {
+	for _, t := range yielding(tenants) {
 		if !t.Live.Serves(p.Name) {
 			continue
 		}

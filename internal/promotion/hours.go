@@ -51,7 +51,7 @@ func (h *Hours) Count(ctx context.Context, place Place, environment string) erro
 	}
 	var rows []store.SignalHour
 	for _, t := range tenants {
-		alone := t.Live.Stable != "" && t.Live.Weight == 0 && (t.Live.Mode == "" || t.Live.Mode == router.Open)
+		alone := !t.StandsBeside() && t.Live.Stable != "" && t.Live.Weight == 0 && (t.Live.Mode == "" || t.Live.Mode == router.Open)
 		if !alone {
 			continue
 		}

@@ -8,9 +8,11 @@ import (
 )
 
 // poolGroup is whose pools, network and files a tenant uses: those that all shared tenants have together, or its own.
+// What stands beside a tenant is in that one's group.
 func poolGroup(t estate.Tenant) string {
 	if t.Hosting == estate.Dedicated {
-		return t.Name
+		of, _, _ := store.OfBeside(t.Name)
+		return of
 	}
 	return string(estate.Shared)
 }

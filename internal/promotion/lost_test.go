@@ -19,7 +19,7 @@ import (
 // depot is works with a bucket, and folders for filestores.
 type depot struct {
 	*works
-	*folders
+	folders *folders
 }
 
 // folders is a plant with folders.
@@ -40,7 +40,7 @@ const file = "aa/aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"
 func newDepot(t *testing.T) *depot {
 	t.Helper()
 	d := &depot{works: newWorks(t)}
-	d.folders = &folders{plant: d.works.plant, dir: t.TempDir()}
+	d.folders = &folders{plant: d.plant, dir: t.TempDir()}
 	d.place.Runtime = d.folders
 	key, err := age.GenerateX25519Identity()
 	require.NoError(t, err)
@@ -61,9 +61,9 @@ func newDepot(t *testing.T) *depot {
 }
 
 func (d *depot) tenant(name string) store.Tenant {
-	d.works.t.Helper()
-	found, err := d.store.Tenant(d.works.t.Context(), "rotation", name)
-	require.NoError(d.works.t, err)
+	d.t.Helper()
+	found, err := d.store.Tenant(d.t.Context(), "rotation", name)
+	require.NoError(d.t, err)
 	return found
 }
 
@@ -74,7 +74,7 @@ func (d *depot) folder(tenant string) string {
 
 // sql runs statements in a database, as its owner.
 func (d *depot) sql(database, owner, statements string) {
-	t := d.works.t
+	t := d.t
 	t.Helper()
 	db, err := pgx.Connect(t.Context(), cluster(t).URL(database))
 	require.NoError(t, err)
@@ -85,7 +85,7 @@ func (d *depot) sql(database, owner, statements string) {
 
 // count are the rows of a table.
 func (d *depot) count(database, table string) (n int) {
-	t := d.works.t
+	t := d.t
 	t.Helper()
 	db, err := pgx.Connect(t.Context(), cluster(t).URL(database))
 	require.NoError(t, err)
@@ -96,7 +96,7 @@ func (d *depot) count(database, table string) (n int) {
 
 // capture takes a checkpoint of a tenant and returns its ID.
 func (d *depot) capture(name string) string {
-	t := d.works.t
+	t := d.t
 	t.Helper()
 	x := d.tenant(name)
 	m, err := d.engine.rooms.Checkpoints.Capture(t.Context(), checkpoint.Subject{Environment: "rotation", Tenant: name, Database: x.Database, AdminURL: cluster(t).URL(x.Database),
@@ -114,7 +114,7 @@ func (d *depot) odoo(name string) {
 
 // ends waits for a promotion's only rollout to end.
 func (d *depot) ends(id string) store.Rollout {
-	t := d.works.t
+	t := d.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -7,15 +7,17 @@ package promotion
 
 // The kinds of procedure.
 const (
-	KindPromote       = "promote"       // a release enters an environment
-	KindConfiguration = "configuration" // the release stays, its pools are started anew with other settings
-	KindRollback      = "rollback"      // the route goes back to the release that served before
-	KindRestore       = "restore"       // a tenant goes back to a checkpoint
-	KindCreate        = "create"        // a tenant's database is made
-	KindCheckpoint    = "checkpoint"    // a checkpoint on demand
-	KindSuspend       = "suspend"       // a tenant is closed to its people, its data kept
-	KindResume        = "resume"        // and opened again
-	KindRotate        = "rotate"        // the pools' database logins are changed
+	KindPromote       = "promote"        // a release enters an environment
+	KindConfiguration = "configuration"  // the release stays, its pools are started anew with other settings
+	KindRollback      = "rollback"       // the route goes back to the release that served before
+	KindRestore       = "restore"        // a tenant goes back to a checkpoint
+	KindCreate        = "create"         // a tenant's database is made
+	KindCheckpoint    = "checkpoint"     // a checkpoint on demand
+	KindSuspend       = "suspend"        // a tenant is closed to its people, its data kept
+	KindResume        = "resume"         // and opened again
+	KindRotate        = "rotate"         // the pools' database logins are changed
+	KindBeside        = "restore_beside" // a checkpoint is restored beside the tenant that it is of
+	KindDropBeside    = "drop_beside"    // what stands beside a tenant is taken away
 )
 
 // procedures are the steps of each kind, in order. Undoing goes through the same list backwards,
@@ -90,6 +92,18 @@ var procedures = map[string][]Step{
 		{Name: "shift", Do: shift, Undo: shiftBack},
 		{Name: "empty old pool", Do: emptyOld},
 		{Name: "record", Do: record}, // the old pool goes, and its login with it
+	},
+	KindBeside: { // the living tenant is not touched: it is no part of any of this
+		{Name: "admit", Do: admitBeside, Undo: forgetBeside}, // undone last of all
+		{Name: "restore", Do: restoreBeside, Undo: dropRestoredBeside},
+		{Name: "neutralise", Do: neutralise, Undo: endNeutralise}, // before anybody may connect
+		{Name: "start pool", When: hosted, Do: startPool, Undo: removeNewPool},
+		{Name: "open", When: hosted, Do: openBeside, Undo: closeBeside},
+		{Name: "record", Do: recordBeside},
+	},
+	KindDropBeside: {
+		{Name: "close", Do: closeBeside},
+		{Name: "drop", Do: dropBeside},
 	},
 	KindCheckpoint: {
 		{Name: "checkpoint", Do: takeCheckpoint, Undo: freeGarbageCollector},

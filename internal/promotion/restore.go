@@ -34,7 +34,7 @@ func admitRestore(ctx context.Context, w *Work) (string, error) {
 	}
 	w.memory.Plan = Plan{Class: estate.Breaking, ClassReason: "a restore replaces the database", Transactional: false}
 	w.memory.NotAdmitted = false
-	return fmt.Sprintf("to %s, of release %s", m.RecoveryPoint.UTC().Format("2006-01-02 15:04:05 UTC"), r.Name), nil
+	return describePoint(m, r, w.options.Asked), nil
 }
 
 func restoreChosen(ctx context.Context, w *Work) (string, error) {

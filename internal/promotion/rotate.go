@@ -157,6 +157,8 @@ func (e *Engine) RotateLogins(ctx context.Context, declared *estate.Estate, q Re
 	if err != nil {
 		return "", err
 	}
+	besides := slices.DeleteFunc(slices.Clone(live), func(t store.Tenant) bool { return !t.StandsBeside() || t.Live.Stable == "" })
+	live = slices.DeleteFunc(live, store.Tenant.StandsBeside)
 	asked := func(name string) bool { return len(q.Tenants) == 0 || slices.Contains(q.Tenants, name) }
 	groups := map[string][]string{}
 	for _, t := range live {
@@ -167,6 +169,11 @@ func (e *Engine) RotateLogins(ctx context.Context, declared *estate.Estate, q Re
 	for _, t := range live {
 		if t.Live.Stable != "" && !asked(t.Name) && groups[t.Group] != nil {
 			return "", badRequest("tenant %s of %s shares the pools of %s, and so their database login: name both, or none for all of the environment", t.Name, q.Environment, groups[t.Group][0])
+		}
+	}
+	for _, t := range besides { // its pool would stay, with the login that is to go
+		if of, name, _ := store.OfBeside(t.Name); groups[t.Group] != nil {
+			return "", badRequest("%s, which stands beside %s, is served by a pool of the same login; drop it first: waybill restore drop %s/%s %s", name, of, q.Environment, of, name)
 		}
 	}
 	var tenants []string

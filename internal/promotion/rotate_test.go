@@ -152,7 +152,7 @@ func (p *plantPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.bridge(w, r)
 		return
 	}
-	db, err := pgx.ConnectConfig(r.Context(), p.inDatabase("rotated"))
+	db, err := pgx.ConnectConfig(r.Context(), p.inDatabase(p.databaseOf(r.Host)))
 	if err == nil {
 		_, err = db.Exec(r.Context(), "insert into orders values (default); select pg_sleep(0.1)") // long enough to be in flight when the route moves
 		_ = db.Close(context.WithoutCancel(r.Context()))
@@ -160,6 +160,20 @@ func (p *plantPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
+}
+
+// databaseOf is the database of a host, by the list of tenants.
+func (p *plantPool) databaseOf(host string) string {
+	var config bridge.PoolConfig
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = json.Unmarshal(p.files[bridge.PoolFile], &config)
+	for _, tenant := range config.Tenants {
+		if slices.Contains(tenant.Hosts, host) {
+			return tenant.Database
+		}
+	}
+	return "rotated"
 }
 
 func (p *plantPool) inDatabase(name string) *pgx.ConnConfig {

@@ -82,12 +82,13 @@ type Snapshot struct {
 
 // Options are what the person who asked may choose.
 type Options struct {
-	Checkpoint string   `json:"checkpoint,omitempty"` // restore: which
-	Of         string   `json:"of,omitempty"`         // rollback, configuration: the promotion that is taken back
-	Changed    []string `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
-	Message    string   `json:"message,omitempty"`    // suspend: what people read
-	Template   string   `json:"template,omitempty"`   // create: which
-	Force      bool     `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
+	Checkpoint string    `json:"checkpoint,omitempty"` // restore: which
+	Asked      time.Time `json:"asked,omitzero"`       // restore: the time that it was chosen for, as the newest one before it
+	Of         string    `json:"of,omitempty"`         // rollback, configuration: the promotion that is taken back
+	Changed    []string  `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
+	Message    string    `json:"message,omitempty"`    // suspend: what people read
+	Template   string    `json:"template,omitempty"`   // create: which
+	Force      bool      `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
 
 	Emergency *Emergency `json:"emergency,omitempty"` // nil: an ordinary promotion
 }

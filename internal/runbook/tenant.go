@@ -231,11 +231,21 @@ func (f Facts) damaged() Section {
 		s.Parts = []Part{text("There is no checkpoint of %s. What Waybill can do is to keep what is left, before more goes:", f.ref()), run(command("waybill", "checkpoint", "create", f.ref()))}
 		return s
 	}
+	day := newest.At.Local().Format("2006-01-02 15:04")
+	look := []string{command("waybill", "restore", f.ref(), "--to-time", day, "--beside", "--as", "look")}
+	if len(f.Tenant.Hosts) > 0 {
+		look = []string{command("waybill", "restore", f.ref(), "--to-time", day, "--beside", "--as", "look", "--host", "look."+f.Tenant.Hosts[0])}
+	}
 	s.Parts = []Part{
-		text("Choose the newest checkpoint from before the damage; the list above has them."),
-		text("**A person decides**: to go back to `%s` loses all that was written since %s, which is %s of work as of now. What is there now is captured first, so this can be taken back as well.",
+		text("**Look first.** The newest checkpoint from before the damage is restored beside the living tenant, which goes on working and is not touched: **nothing is lost** (0 minutes). It sends no mail and runs no cron. " +
+			"Put the time of the damage in the place of the one below, which leads to the newest checkpoint of all. The host name must lead to this machine."),
+		run(append(look, command("waybill", "restore", "list", f.ref()))...),
+		text("Compare, and take over by hand or by export what is missing. Then take it away; it goes by itself after a week:"),
+		run(command("waybill", "restore", "drop", f.ref(), "look")),
+		text("**Or go back over it. A person decides**: to go back to `%s` loses all that was written since %s, which is %s of work as of now. What is there now is captured first, so this can be taken back as well.",
 			newest.ID, when(newest.At), minutes(f.Now.Sub(newest.At))),
 		run(command("waybill", "restore", f.ref(), newest.ID)),
+		text("For a time instead of a checkpoint, `%s` takes the newest one before it; whoever goes back further loses more, as the table above says.", command("waybill", "restore", f.ref(), "--to-time", day)),
 		text("People see a page that tries again by itself while it lasts, and nobody is let in before the flows pass. %s", f.recoveryTime()),
 	}
 	return s

@@ -353,6 +353,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) { return s.checkLedger(ctx) })
 	look("isolation", "see what was found: waybill isolation show ENVIRONMENT; docs/isolation.md says what to do", func() (string, error) { return s.tenantsApart(ctx) })
 	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
+	look("restored beside", "see why: waybill promotion list; then: waybill restore drop ENVIRONMENT/TENANT NAME", func() (string, error) { return s.besides(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
 		path := s.offlineKeyFile()
 		if _, err := os.Stat(path); err == nil {

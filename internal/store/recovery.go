@@ -21,7 +21,7 @@ func (s *Store) LastRestored(ctx context.Context, environment, tenant string) (*
 			where environment = $1 and tenant = $2 and state = 'done' and jsonb_typeof(report) = 'object'
 		union all
 		select r.promotion_id, 'restore', extract(epoch from s.finished_at - s.started_at)::double precision, s.finished_at from steps s join rollouts r on r.id = s.rollout_id
-			where r.environment = $1 and r.tenant = $2 and s.name = 'restore' and not s.undo and s.outcome = 'done'
+			where r.environment = $1 and split_part(r.tenant, '@', 1) = $2 and s.name = 'restore' and not s.undo and s.outcome = 'done'
 		) found where seconds > 0 order by at desc limit 1`, environment, tenant)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil

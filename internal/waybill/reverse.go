@@ -22,6 +22,10 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		return Reverse{Way: "none", Says: "It was taken back; nothing is there to reverse."}, nil
 	case p.Kind == promotion.KindCheckpoint:
 		return Reverse{Way: "none", Says: "It took a checkpoint and changed nothing."}, nil
+	case p.Kind == promotion.KindBeside:
+		return Reverse{Way: "none", Says: "It made something beside the tenant, which was not touched. To take that away: waybill restore drop."}, nil
+	case p.Kind == promotion.KindDropBeside:
+		return Reverse{Way: "none", Says: "It took away what stood beside the tenant; the checkpoint is still there."}, nil
 	case p.Kind == promotion.KindRotate:
 		return Reverse{Way: "none", Says: "The login that was is gone for good. Another one: waybill secrets rotate --env " + p.Environment + " database."}, nil
 	case p.Kind == promotion.KindCreate:
