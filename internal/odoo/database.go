@@ -153,8 +153,8 @@ func readFacts(ctx context.Context, tx pgx.Tx) (Facts, error) {
 	return facts, err
 }
 
-// Neutralised says whether Odoo's own neutralisation has run in the database: it sets this parameter last of all
-// (odoo/addons/base/data/neutralize.sql), and crons run no more.
+// Neutralised says whether Odoo's own neutralisation has run in the database: it sets this parameter in the transaction that
+// switches crons and mail servers off (odoo/addons/base/data/neutralize.sql).
 func Neutralised(ctx context.Context, db *pgx.Conn) (bool, error) {
 	var done bool
 	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ir_config_parameter WHERE key = 'database.is_neutralized' AND lower(value) IN ('true', 't', '1'))").Scan(&done)

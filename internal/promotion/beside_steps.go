@@ -331,9 +331,11 @@ func openBeside(ctx context.Context, w *Work) (string, error) {
 
 // closeBeside takes it off routes and pools, and ends who is in it. The pool goes where nobody else uses it.
 func closeBeside(ctx context.Context, w *Work) (string, error) {
-	pool := w.state.Live.Stable
-	if pool == "" {
-		pool = w.memory.NewPool // of a try before this one
+	if pool := w.state.Live.Stable; pool != "" && pool != w.memory.NewPool { // kept: once it is closed, nothing says which it was
+		w.memory.NewPool = pool
+		if err := w.remember(ctx); err != nil {
+			return "", err
+		}
 	}
 	err := w.change(ctx, func(l *store.Live) { *l = store.Live{} })
 	if errors.Is(err, store.ErrNotFound) { // forgotten before a kill
@@ -341,7 +343,6 @@ func closeBeside(ctx context.Context, w *Work) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	w.memory.NewPool = pool
 	if err := w.tellRouter(ctx, w.place, w.rollout.Environment); err != nil {
 		return "", err
 	}
