@@ -206,7 +206,7 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		}
 		s.Environments = append(s.Environments, view)
 	}
-	if err := b.markIsolation(ctx, &s); err != nil {
+	if err := errors.Join(b.markIsolation(ctx, &s), b.markUsage(ctx, &s)); err != nil {
 		return s, err
 	}
 	return s, b.markVulnerable(ctx, &s)

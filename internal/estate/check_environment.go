@@ -41,6 +41,7 @@ func (d *document) environment(e *Environment) {
 	d.emergency(e.Emergency)
 	d.rings(e.Rings)
 	d.isolation(e.Isolation)
+	d.limits(e.Limits)
 }
 
 // within checks a figure that was given; a default needs no check.

@@ -32,6 +32,7 @@ func (d *document) tenant(t *Tenant) {
 		d.name("ring", t.Ring)
 	}
 	d.labels("labels", t.Labels)
+	d.limits(t.Limits)
 	d.contents(t.Modules, t.Languages)
 }
 

@@ -17,7 +17,7 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go template.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go limits.go template.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.

@@ -56,6 +56,7 @@ type Environment struct {
 	Rings      []Ring            `yaml:"rings" json:"rings,omitempty"`         // in which order, and how many at once, the tenants take a release; default: all at once
 	Emergency  *Emergency        `yaml:"emergency" json:"emergency,omitempty"` // how a release may enter in an emergency; default: there is no such way
 	Isolation  *Isolation        `yaml:"isolation" json:"isolation,omitempty"` // how often it is tried to reach other tenants from inside the pools; default every hour
+	Limits     *Limits           `yaml:"limits" json:"limits,omitempty"`       // of each tenant that does not say otherwise; default none
 
 	file string
 }
@@ -125,6 +126,7 @@ type Tenant struct {
 
 	Ring   string            `yaml:"ring" json:"ring,omitempty"`     // the tenants that take a release together; a name, for policies and calendars to select by
 	Labels map[string]string `yaml:"labels" json:"labels,omitempty"` // free words about the tenant, like {country: de, process: inbound}; policies and calendars select by them
+	Limits *Limits           `yaml:"limits" json:"limits,omitempty"` // what it may take of what it shares with others; default: as the environment says
 
 	file string
 	line int

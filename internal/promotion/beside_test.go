@@ -20,9 +20,9 @@ import (
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
-// jobs let a yard neutralise: a job logs in to the database that job.json names with what odoo.conf says, as Odoo does.
+// jobs let folders be neutralised: a job logs in to the database that job.json names with what odoo.conf says, as Odoo does.
 type jobs struct {
-	*yard
+	*folders
 	lazy  bool // does nothing, and says that it has
 	ended map[string]runtime.JobState
 }
@@ -89,7 +89,7 @@ type lookout struct {
 
 func newLookout(t *testing.T) *lookout {
 	l := &lookout{depot: newDepot(t)}
-	l.jobs = &jobs{yard: l.folders, ended: map[string]runtime.JobState{}}
+	l.jobs = &jobs{folders: l.folders, ended: map[string]runtime.JobState{}}
 	l.place.Runtime = l.jobs
 	env := &l.declared.Environments[0]
 	env.Deadline, env.Workers, env.Settings = time.Minute, 3, map[string]string{"limit_time_cpu": "77"} // as the pools were started

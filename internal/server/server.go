@@ -226,6 +226,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchCalendars(ctx, s.happened) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error { return s.watchIsolation(ctx) })
+	group.Go(func() error { return s.watchLimits(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)

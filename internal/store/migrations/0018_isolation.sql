@@ -13,5 +13,18 @@ create table isolation_runs (
 );
 create index on isolation_runs (environment, id desc);
 
+-- How much storage a tenant takes that has a limit.
+create table tenant_usage (
+    environment    text not null,
+    tenant         text not null,
+    database_bytes bigint not null,
+    files_bytes    bigint not null,
+    limit_bytes    bigint not null,
+    level          int not null default 0,           -- 0: below what people are told of, 1: nearly all of it, 2: more
+    since          timestamptz not null default now(), -- when it came to this level
+    measured_at    timestamptz not null default now(),
+    primary key (environment, tenant)
+);
+
 -- +goose Down
-drop table isolation_runs;
+drop table tenant_usage, isolation_runs;
