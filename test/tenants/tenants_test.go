@@ -87,6 +87,7 @@ func TestTenants(t *testing.T) {
 	e.inOrder(again)
 	e.serve("r3", "r3", "r3", "r3", "r3", "r3")
 
+	e.besides()
 	e.goHome()
 }
 
