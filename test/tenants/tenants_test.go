@@ -89,6 +89,7 @@ func TestTenants(t *testing.T) {
 
 	e.besides()
 	e.goHome()
+	e.life()
 }
 
 func open(t *testing.T) *estate {
