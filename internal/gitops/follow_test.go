@@ -141,7 +141,7 @@ func (o *office) wanted() string {
 // begin is an estate of which production serves r1, and Git says so.
 func (o *office) begin() {
 	o.t.Helper()
-	require.NoError(o.t, o.store.PutTenant(o.t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme", Hosts: []string{"acme.example.com"}, Group: "shared"}))
+	require.NoError(o.t, o.store.PutTenant(o.t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme_production", Hosts: []string{"acme.example.com"}, Group: "shared"}))
 	_, err := o.store.Pool.Exec(o.t.Context(), "update tenants set serving_release = $1", digest("r1"))
 	require.NoError(o.t, err)
 	o.forge.push(o.t, map[string]string{"estate.yaml": declaration, "targets/production.yaml": target("production", "r1")})
@@ -331,7 +331,7 @@ func TestPromotingCommits(t *testing.T) {
 
 func TestATargetAmongOtherDocuments(t *testing.T) {
 	o := newOffice(t)
-	require.NoError(t, o.store.PutTenant(t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme", Hosts: []string{"acme.example.com"}, Group: "shared"}))
+	require.NoError(t, o.store.PutTenant(t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme_production", Hosts: []string{"acme.example.com"}, Group: "shared"}))
 	whole := declaration + "---\n# ours\n" + target("production", "r1") + "---\n" + target("test", "r1")
 	o.forge.push(t, map[string]string{"estate.yaml": whole})
 	_, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
