@@ -125,7 +125,7 @@ func (s *server) noteUsage(ctx context.Context, u store.TenantUsage) error {
 		if now.Level == 2 {
 			says = "takes more storage than it may"
 		}
-		notice, err := notify.Message{Key: fmt.Sprintf("limit/storage/%s/%s/%d/%d", u.Environment, u.Tenant, now.Level, now.Since.Unix()), Event: estate.EventLimit,
+		notice, err := notify.Message{Key: fmt.Sprintf("limit/storage/%s/%s/%d/%d", u.Environment, u.Tenant, now.Level, now.Since.UnixMicro()), Event: estate.EventLimit,
 			Environment: u.Environment, Tenant: u.Tenant, Title: fmt.Sprintf("%s/%s: %s", u.Environment, u.Tenant, says),
 			Text:   fmt.Sprintf("%.1f of %.1f GiB (%.0f %%): %.1f the database, %.1f its files.", gib(u.DatabaseBytes+u.FilesBytes), gib(u.LimitBytes), 100*u.Share(), gib(u.DatabaseBytes), gib(u.FilesBytes)),
 			Needed: "somebody makes room or gives it more (limits.storage_gib); it goes on working meanwhile", At: time.Now()}.Notice()
