@@ -59,15 +59,6 @@ type World struct {
 	Unseen      []string            // what could not be looked at, and is not tried
 }
 
-// pool finds one by name.
-func (w World) pool(environment, name string) (Pool, bool) {
-	i := slices.IndexFunc(w.Pools, func(p Pool) bool { return p.Environment == environment && p.Name == name })
-	if i < 0 {
-		return Pool{}, false
-	}
-	return w.Pools[i], true
-}
-
 // owns says whether a tenant belongs to a pool: on its list, or at least in its reach by right.
 func (p Pool) owns(t Tenant) bool {
 	return t.Environment == p.Environment && (slices.Contains(t.Serves, p.Name) || slices.Contains(t.May, p.Name))

@@ -87,7 +87,9 @@ func TestTenants(t *testing.T) {
 	e.inOrder(again)
 	e.serve("r3", "r3", "r3", "r3", "r3", "r3")
 
+	e.impact()
 	e.besides()
+	e.isolation()
 	e.goHome()
 	e.life()
 }
