@@ -14,6 +14,8 @@ func TestRestoreIsRefused(t *testing.T) {
 	b := setup(t)
 	b.declare(user("olga", estate.RoleOperator))
 	token := b.token("olga")
+	_, err := b.state.Pool.Exec(t.Context(), "delete from tenants where environment = 'production' and name = 'acme'") // that other tests may have made
+	require.NoError(t, err)
 	for says, more := range map[string]map[string]any{
 		"name either a checkpoint or a time":  {},
 		"either a checkpoint or a time (to_t": {"checkpoint": "c1", "to_time": time.Now().Add(-time.Hour)},

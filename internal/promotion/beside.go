@@ -184,10 +184,19 @@ func (e *Engine) DropBeside(ctx context.Context, environment, tenant, name, by s
 	if err := json.Unmarshal(made.Estate, &snapshot); err != nil {
 		return "", fmt.Errorf("what is stored of promotion %s does not parse: %w", made.ID, err)
 	}
+	rollouts, err := e.rooms.Store.Rollouts(ctx, made.ID)
+	if err != nil {
+		return "", err
+	}
+	var declared estate.Tenant
+	if err := json.Unmarshal(rollouts[0].Declared, &declared); err != nil {
+		return "", fmt.Errorf("what is stored of promotion %s does not parse: %w", made.ID, err)
+	}
+	snapshot.Tenants = []estate.Tenant{declared}
 	q := Request{Kind: KindDropBeside, Environment: environment, Release: b.Release, By: by, Options: Options{Checkpoint: b.Checkpoint}}
 	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: environment, Release: made.Release, ReleaseName: made.ReleaseName, RequestedBy: by, Options: encode(q.Options),
 		Estate: made.Estate, EstateCommit: made.EstateCommit}
-	r := store.Rollout{ID: newID(), Tenant: store.BesideName(tenant, name), Memory: encode(Memory{})}
+	r := store.Rollout{ID: newID(), Tenant: store.BesideName(tenant, name), Memory: encode(Memory{}), Declared: rollouts[0].Declared}
 	err = e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
 		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, []store.Rollout{r}); err != nil {
 			return err

@@ -7,9 +7,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -81,6 +84,9 @@ func createDatabase(ctx context.Context, w *Work) (string, error) {
 		if err := w.changeTenant(ctx, func(t *store.Tenant) { t.SchemaRelease = w.memory.Release }); err != nil {
 			return "", err
 		}
+		if err := w.renewCopy(ctx); err != nil {
+			return "", err
+		}
 		return "copied from " + w.options.Checkpoint, w.grantAccess(ctx, w.place, w.state)
 	}
 	result, err := w.install(ctx, r)
@@ -104,6 +110,19 @@ func (w *Work) install(ctx context.Context, r release.Release) (bridge.JobResult
 		checksums[m.Name] = m.Checksum
 	}
 	return w.runUpdate(ctx, bridge.Job{Create: true, Install: w.tenant.Modules, Transaction: true, SkipFlows: true, Checksums: checksums})
+}
+
+// renewCopy gives what was copied from another tenant an identity of its own. A tenant that comes back from its own checkpoint is
+// the one that it was.
+func (w *Work) renewCopy(ctx context.Context) error {
+	ref, err := checkpoint.ParseRef(w.options.Checkpoint)
+	if err != nil {
+		return failed("%w", err)
+	}
+	if ref.Environment == w.rollout.Environment && ref.Tenant == w.rollout.Tenant {
+		return nil
+	}
+	return w.inDatabase(ctx, func(db *pgx.Conn) error { return odoo.Renew(ctx, db, odoo.Identity{URL: w.address()}) })
 }
 
 // makeDatabase makes the tenant's database, empty or from a checkpoint "environment/tenant/id". It is made

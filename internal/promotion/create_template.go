@@ -208,11 +208,7 @@ func (w *Work) dropSuperseded(ctx context.Context, keep string) error {
 
 // renew makes the copy a tenant of its own: no session, link or key of another one is worth anything in it.
 func (w *Work) renew(ctx context.Context) error {
-	scheme := "http"
-	if d := w.env.Environment.Runtime.Docker; d != nil && d.HTTPS != "" {
-		scheme = "https"
-	}
-	id := odoo.Identity{URL: scheme + "://" + w.state.Hosts[0]}
+	id := odoo.Identity{URL: w.address()}
 	if ref := w.env.Template.AdminPassword; ref != "" {
 		var err error
 		if id.AdminPassword, err = w.rooms.Secret(ctx, ref, fmt.Sprintf("the user admin of %s/%s", w.rollout.Environment, w.tenant.Name)); err != nil {
@@ -224,6 +220,15 @@ func (w *Work) renew(ctx context.Context) error {
 		return failed("the password of TenantTemplate %s cannot be set: %w. Leave admin_password out", w.env.Template.Name, err)
 	}
 	return err
+}
+
+// address is where people reach the tenant.
+func (w *Work) address() string {
+	scheme := "http"
+	if d := w.env.Environment.Runtime.Docker; d != nil && d.HTTPS != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + w.state.Hosts[0]
 }
 
 func (w *Work) preparedFiles(name string) string {

@@ -111,7 +111,7 @@ func (w *Work) joinKin(ctx context.Context, kin *Kin) error {
 
 // sharesRehearsals: there are others in the promotion that a rehearsal may stand for.
 func (w *Work) sharesRehearsals() bool {
-	return w.env.Environment.Rehearsal.Wanted() && len(w.env.Tenants) > 1
+	return w.env.Environment.Rehearsal.Wanted() && w.env.many()
 }
 
 // found is the evidence for a tenant, and what it lets its kin do.

@@ -47,7 +47,7 @@ func (w *Work) news(next store.Rollout, now time.Time) (notify.Message, bool) {
 		return m, false // told when the glass was broken
 	case next.State == store.Running && next.WaitsFor != "" && next.Attempt == 0 && w.at(next) == "gates":
 		m.Text, m.Needed = "It waits before anything is touched, and goes on by itself once nothing is missing.", next.WaitsFor
-		if w.env.Many || len(w.env.Tenants) > 1 { // what is asked is mostly asked of all of them: told once
+		if w.env.many() { // what is asked is mostly asked of all of them: told once
 			where, m.Tenant = next.Environment, ""
 			m.Needed = "for " + next.Tenant + ", and perhaps for others: " + m.Needed
 		}

@@ -163,6 +163,9 @@ func (s Snapshot) shared() Snapshot {
 	return s
 }
 
+// many says whether a promotion is of more than one tenant.
+func (s Snapshot) many() bool { return s.Many || len(s.Tenants) > 1 }
+
 func contains(list []string, s string) bool {
 	for _, item := range list {
 		if item == s {
