@@ -88,6 +88,11 @@ bench-build: build ## Ratios of building alone: a changed module against docker 
 bench-rehearsal: build ## What a rehearsal costs and foretells: trace, blocked time, memory (about 20 minutes; WAYBILL_BENCH=trace: one part)
 	$(WITH) packages docker base -- hack/test.sh bench-rehearsal
 
+.PHONY: bench-tenants
+bench-tenants: ## 500, 2,000 and 10,000 declared tenants: reconcile, impact, plan, move; 200 at once under two servers of which one is killed
+	go test -run '^$$' -bench '^BenchmarkTenants$$' -benchtime 1x -timeout 60m ./internal/promotion
+	WAYBILL_TEST_ROLLOUTS=200 go test -count=1 -v -run '^TestTwoServers$$' ./internal/promotion
+
 .PHONY: bench-ledger
 bench-ledger: ## Entries of the ledger appended and verified in a second, beside plain INSERTs
 	go test -run '^$$' -bench '^BenchmarkLedger$$' -benchtime 1x ./internal/ledger

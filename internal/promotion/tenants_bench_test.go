@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/odoo"
@@ -112,8 +113,12 @@ func newTown(b *testing.B, n int) *town {
 	require.Eventually(b, func() bool { _, err := v.sim.control.Stats(b.Context()); return err == nil }, time.Minute, 10*time.Millisecond)
 	secrets, err := keys.Open(b.TempDir())
 	require.NoError(b, err)
-	v.place = Place{Runtime: v.sim}
-	v.engine, err = New(Rooms{Store: v.store, Keys: secrets, Place: func(context.Context, estate.Environment) (Place, error) { return v.place, nil }},
+	v.place = Place{Runtime: v.sim, AdminURL: cluster(b).URL}
+	v.place.Databases, err = database.Open(b.Context(), cluster(b).URL("postgres"))
+	require.NoError(b, err)
+	b.Cleanup(v.place.Databases.Close)
+	v.engine, err = New(Rooms{Store: v.store, Keys: secrets, Place: func(context.Context, estate.Environment) (Place, error) { return v.place, nil },
+		Present: func(context.Context, release.Release) error { return nil }, Trusted: func(context.Context, release.Release, Snapshot) error { return nil }},
 		"town", slog.New(slog.DiscardHandler), nil)
 	require.NoError(b, err)
 	v.old, v.next = v.release("r1", 0), v.release("r2", 7)
@@ -215,6 +220,8 @@ func (v *town) open() {
 			name := poolName(group, r, 0)
 			require.NoError(v.b, v.store.PutPool(v.b.Context(), store.Pool{Environment: townName, Name: name, Release: r.Digest, Image: r.Digest, Group: group, Workers: estate.DefaultWorkers}))
 			v.sim.add(name)
+			login := poolRole(townName, name)
+			require.NoError(v.b, v.engine.ensureLogin(v.b.Context(), v.place, townName, group, login, login))
 		}
 	}
 	require.NoError(v.b, v.engine.Converge(v.b.Context(), v.place, townName))
@@ -265,6 +272,17 @@ func (v *town) measure() {
 		require.NoError(v.b, v.engine.Converge(ctx, v.place, townName))
 	})
 
+	declared, err := estate.Load(ctx, v.folder)
+	require.NoError(v.b, err)
+	databases := v.place.Databases
+	v.place.Databases = nil // which has none of the tenants'
+	v.phase("impact summary", func() {
+		assessment, err := v.engine.Impact(ctx, declared, ImpactRequest{Release: v.next.Digest, Environment: townName, Look: func(context.Context, string, store.Tenant) (Sight, error) { return Sight{Facts: v.facts}, nil }})
+		require.NoError(v.b, err)
+		require.Len(v.b, assessment.Tenants, v.n)
+	})
+	v.place.Databases = databases
+
 	moved := make(chan string, v.n)
 	procedures["bench-tenants"] = []Step{
 		{Name: "admit", Do: func(ctx context.Context, w *Work) (string, error) {
@@ -297,8 +315,6 @@ func (v *town) measure() {
 		}},
 	}
 	v.b.Cleanup(func() { delete(procedures, "bench-tenants") })
-	declared, err := estate.Load(ctx, v.folder)
-	require.NoError(v.b, err)
 	var id string
 	v.phase("ask for a promotion of all", func() {
 		id, err = v.engine.Start(ctx, declared, Request{Kind: "bench-tenants", Environment: townName, Release: v.next.Digest, By: "somebody"})
