@@ -57,7 +57,8 @@ func (s *server) watchIsolation(ctx context.Context) error {
 	}
 }
 
-// dueIsolation probes an environment where it is due, and something serves. While tenants move it waits, but not for ever.
+// dueIsolation probes an environment where it is due, and something serves. While tenants move it waits, but not for ever; with the
+// first probe of all it waits until they have moved.
 func (s *server) dueIsolation(ctx context.Context, env estate.Environment) error {
 	serves, err := s.serves(ctx, env.Name)
 	if err != nil || !serves {
@@ -67,6 +68,9 @@ func (s *server) dueIsolation(ctx context.Context, env estate.Environment) error
 	if moving, err := s.engine.Moving(ctx, env.Name); err != nil {
 		return err
 	} else if moving {
+		if before, err := s.store.IsolationRuns(ctx, env.Name, 1); err != nil || len(before) == 0 {
+			return err
+		}
 		every *= 2
 	}
 	run, begun, err := s.store.BeginIsolation(ctx, env.Name, "", every)
