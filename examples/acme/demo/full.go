@@ -91,10 +91,10 @@ func (s *story) refused(ctx context.Context) error {
 // busy is how many more people work, and how often, while r6 comes: in the busy hour.
 const busy, busyPace = 20, 20 * time.Second
 
-// sixth: r6 is swapped in without a hold, every probe and every flow is green, and each delivery takes longer to validate.
+// sixth: every probe and every flow of r6 is green, the rehearsal finds nothing against it, and each delivery takes longer to validate.
 // Real traffic shows it at a small weight.
 func (s *story) sixth(ctx context.Context) (err error) {
-	if err := s.prepare(ctx, "r6", "swap"); err != nil {
+	if err := s.prepare(ctx, "r6", "compatible"); err != nil {
 		return err
 	}
 	s.say("The operators declare that a release under which deliveries take longer to validate goes back.")
@@ -132,7 +132,7 @@ func (s *story) sixth(ctx context.Context) (err error) {
 	if err := s.mustRun(ctx, "promotion", "waybill", s.last().promotion.ID, "-o", "html", "--out", filepath.Join(s.work, "waybill-r6.html")); err != nil {
 		return err
 	}
-	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r5"))
+	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r6"))
 }
 
 // seventh: r7 has a script that commits midway. It cannot be one transaction, so it comes in a frozen window; it is
@@ -195,5 +195,5 @@ func (s *story) seventh(ctx context.Context) error {
 		return fmt.Errorf("r7 was taken back and left changes in %v", changed)
 	}
 	s.say("Production is back at the moment of the freeze: schema and tables by digest, and all %d acknowledged orders.", s.last().audit.Checked)
-	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r5"))
+	return errors.Join(s.unharmed(), s.serves(ctx, "r5", "r6"))
 }
