@@ -238,7 +238,7 @@ func (v *town) phase(name string, f func()) {
 	f()
 	took := time.Since(start)
 	high := residentHigh(v.b)
-	v.b.Logf("%6d tenants  %-34s %8.2f s  %6.0f MB", v.n, name, took.Seconds(), high)
+	fmt.Fprintf(os.Stderr, "%6d tenants  %-34s %8.2f s  %6.0f MB\n", v.n, name, took.Seconds(), high) // at once: the whole takes long
 	v.b.ReportMetric(took.Seconds(), strings.ReplaceAll(name, " ", "-")+"-s")
 	v.b.ReportMetric(high, strings.ReplaceAll(name, " ", "-")+"-MB")
 }
