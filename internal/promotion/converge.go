@@ -163,6 +163,7 @@ func (e *Engine) configurePools(ctx context.Context, place Place, environment st
 		return 0, err
 	}
 	releases := map[string]release.Release{}
+	tenants = yielding(tenants)
 	for _, p := range pools {
 		r, known := releases[p.Release]
 		if !known {
@@ -191,6 +192,7 @@ func (e *Engine) releaseOf(ctx context.Context, p store.Pool) (release.Release, 
 	return r, nil
 }
 
+// poolFile tells a pool which of the tenants, which yield to each other already, it serves.
 func poolFile(generation int64, p store.Pool, r release.Release, tenants []store.Tenant) ([]byte, error) {
 	config := bridge.PoolConfig{Protocol: bridge.Protocol, Generation: generation, Environment: p.Environment, Pool: p.Name, Release: p.Release,
 		KeepAssets: true, Tenants: []bridge.PoolTenant{}}
@@ -198,7 +200,7 @@ func poolFile(generation int64, p store.Pool, r release.Release, tenants []store
 	for _, m := range r.Modules {
 		versions[m.Name] = m.Version
 	}
-	for _, t := range yielding(tenants) {
+	for _, t := range tenants {
 		if !t.Live.Serves(p.Name) {
 			continue
 		}
@@ -283,7 +285,7 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err != nil {
 		return runtime.PoolState{}, err
 	}
-	file, err := poolFile(generation, p, r, tenants)
+	file, err := poolFile(generation, p, r, yielding(tenants))
 	if err != nil {
 		return runtime.PoolState{}, err
 	}

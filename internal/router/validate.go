@@ -36,7 +36,7 @@ func (e *StaleError) Error() string {
 }
 
 const (
-	maxTenants   = 5000
+	maxTenants   = 20_000
 	maxHosts     = 1000 // of one tenant
 	maxMessage   = 4096 // bytes
 	maxTableSize = 16 << 20
