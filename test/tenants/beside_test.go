@@ -13,7 +13,6 @@ import (
 	"github.com/waybill-dev/waybill/examples/acme/client"
 	"github.com/waybill-dev/waybill/examples/acme/stage"
 	"github.com/waybill-dev/waybill/internal/api"
-	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/runbook"
 )
 
@@ -35,7 +34,7 @@ func (e *estate) besides() {
 	before := e.besideStatus()
 
 	e.ask(2, "restore", ref, "--to-time", time.Now().Add(time.Hour).Format(time.RFC3339), "--beside")
-	e.ask(2, "restore", ref, e.besideOldest("acme"), "--beside") // another tenant's
+	e.ask(2, "restore", ref, e.first, "--beside") // another tenant's
 	e.ask(2, "restore", ref, "--to-time", at, "--beside", "--host", "cord.example")
 	e.ask(0, "restore", ref, "--to-time", at, "--beside", "--as", "look", "--host", "look.bolt.example", "--keep", "1h")
 	look := e.beside(besideOf)
@@ -53,7 +52,7 @@ func (e *estate) besides() {
 	e.besideGone(besideOf, look.Database)
 
 	// A checkpoint of r1 is served by a pool of r1, which comes for it and goes with it.
-	e.ask(0, "restore", stage.Environment+"/acme", e.besideOldest("acme"), "--beside", "--as", "first", "--host", "first.acme.example")
+	e.ask(0, "restore", stage.Environment+"/acme", e.first, "--beside", "--as", "first", "--host", "first.acme.example")
 	first := e.beside("acme")
 	assert.Equal(e.t, "r1", first.ReleaseName)
 	e.besideLook("first.acme.example", first.Database)
@@ -99,14 +98,6 @@ func (e *estate) besideGone(tenant, database string) {
 	require.NoError(e.t, e.Ask(e.t.Context(), &list, "restore", "list", stage.Environment+"/"+tenant))
 	assert.Empty(e.t, list)
 	assert.Equal(e.t, "0", e.besideValue("postgres", "select count(*)::text from pg_database where datname = '"+database+"'"))
-}
-
-func (e *estate) besideOldest(tenant string) string {
-	e.t.Helper()
-	var list []checkpoint.Info
-	require.NoError(e.t, e.Ask(e.t.Context(), &list, "checkpoint", "list", stage.Environment+"/"+tenant))
-	require.NotEmpty(e.t, list)
-	return list[len(list)-1].ID
 }
 
 func (e *estate) besideConnect(database string) *pgx.Conn {
