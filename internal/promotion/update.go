@@ -134,7 +134,7 @@ func (w *Work) runUpdate(ctx context.Context, job bridge.Job) (bridge.JobResult,
 		return result, failed("the update ran out of memory")
 	}
 	if w.memory.UpdateTry > maxConflicts {
-		return result, failed("the update was killed %d times (exit code %d): %s", w.memory.UpdateTry, state.ExitCode, lastLines(state.Log))
+		return result, failed("the update was killed %d times (exit code %d), from outside or for lack of memory: %s", w.memory.UpdateTry, state.ExitCode, lastLines(state.Log))
 	}
 	return result, fmt.Errorf("the update was killed (exit code %d): %s", state.ExitCode, lastLines(state.Log))
 }

@@ -248,7 +248,7 @@ func (r *run) updateOnce(ctx context.Context, transaction bool) error {
 			return err
 		}
 		if killed(state) {
-			return fmt.Errorf("the update's container was killed from outside (exit code %d): %s", state.ExitCode, tail(state.Log))
+			return fmt.Errorf("the update's container was killed from outside, or for lack of memory that the engine did not see (exit code %d): %s", state.ExitCode, tail(state.Log))
 		}
 		r.report.fails(fmt.Sprintf("the update left no result (exit code %d%s): %s", state.ExitCode, memory_(state), tail(state.Log)))
 		return nil

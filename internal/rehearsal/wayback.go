@@ -68,7 +68,7 @@ func (r *run) try(ctx context.Context, name string) (bridge.TryResult, float64, 
 	}
 	raw := state.Out[bridge.ResultFile]
 	if raw == nil && killed(state) {
-		return result, lost, fmt.Errorf("the container in which %s was tried was killed from outside (exit code %d): %s", old.Name, state.ExitCode, tail(state.Log))
+		return result, lost, fmt.Errorf("the container in which %s was tried was killed from outside, or for lack of memory that the engine did not see (exit code %d): %s", old.Name, state.ExitCode, tail(state.Log))
 	}
 	if raw == nil {
 		result.Error = fmt.Sprintf("%s could not be tried (exit code %d%s): %s. A release that an earlier Waybill built lacks the command; build it again", old.Name, state.ExitCode, memory_(state), tail(state.Log))

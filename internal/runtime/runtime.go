@@ -59,7 +59,9 @@ type JobState struct {
 	ExitCode int
 	Out      Files  // at most 1 MiB each; only once it has ended
 	Log      string // the last 64 KiB of output
-	OOM      bool
+	// OOM: the engine saw that it was killed for lack of memory. Engines miss some: the kernel's count goes away with
+	// the container, sometimes before it was read. Exit code 137 without it may be either.
+	OOM bool
 }
 
 // PoolState is what is seen of a pool.
