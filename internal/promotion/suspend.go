@@ -137,14 +137,7 @@ func verifySuspended(ctx context.Context, w *Work) (string, error) {
 	if err := w.change(ctx, func(l *store.Live) { l.Access = poolsOf(pool) }); err != nil {
 		return "", err
 	}
-	if err := w.grantAccess(ctx, w.place, w.state); err != nil {
-		return "", err
-	}
-	generation, err := w.tellPools(ctx, w.place, w.rollout.Environment)
-	if err != nil {
-		return "", err
-	}
-	ready, err := w.awaitReady(ctx, pool, generation)
+	ready, err := w.letIn(ctx, pool)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -19,6 +20,8 @@ type doing struct {
 	value int64
 	err   error
 }
+
+var errUnfinished = errors.New("it came to no end")
 
 func newDoing() *doing { return &doing{done: make(chan struct{})} }
 
@@ -46,6 +49,7 @@ func (t *together) do(ctx context.Context, what string, f func(context.Context) 
 		}
 	}
 	defer t.end(what, mine)
+	mine.err = errUnfinished // of one that panics: those who wait for it do it themselves
 	mine.value, mine.err = f(ctx)
 	return mine.value, mine.err
 }

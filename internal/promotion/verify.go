@@ -27,14 +27,7 @@ func verify(ctx context.Context, w *Work) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	if err := w.grantAccess(ctx, w.place, w.state); err != nil {
-		return "", err
-	}
-	generation, err := w.tellPools(ctx, w.place, w.rollout.Environment)
-	if err != nil {
-		return "", err
-	}
-	ready, err := w.awaitReady(ctx, fresh, generation)
+	ready, err := w.letIn(ctx, fresh)
 	if err != nil {
 		return "", err
 	}
@@ -43,6 +36,18 @@ func verify(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("registry open in %.1f s; %s", ready.Seconds, flowLine(flows)), nil
+}
+
+// letIn lets those pools into the tenant's database that may connect, as was decided, and waits until one of them is ready to serve it.
+func (w *Work) letIn(ctx context.Context, pool string) (bridge.Readiness, error) {
+	if err := w.grantAccess(ctx, w.place, w.state); err != nil {
+		return bridge.Readiness{}, err
+	}
+	generation, err := w.tellPools(ctx, w.place, w.rollout.Environment)
+	if err != nil {
+		return bridge.Readiness{}, err
+	}
+	return w.awaitReady(ctx, pool, generation)
 }
 
 // awaitReady waits until a pool has opened the tenant's registry and found the versions that belong there.
