@@ -57,7 +57,7 @@ test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (a
 	$(WITH) packages docker base -- hack/test.sh rehearsal
 
 .PHONY: test-tenants
-test-tenants: build ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed (about 15 minutes)
+test-tenants: build ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed; isolation, templates, restore of one (about 20 minutes)
 	$(WITH) packages docker base -- hack/test.sh tenants
 
 .PHONY: test-faults

@@ -125,7 +125,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

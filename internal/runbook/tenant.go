@@ -459,17 +459,17 @@ func (f Facts) noisy() Section {
 	s := Section{Title: "This tenant is noisy"}
 	parts := []Part{text("Whether it is this tenant, by its sessions in the database server: how many there are, what they do, and for how long.")}
 	look := fmt.Sprintf("SELECT state, wait_event_type, count(*), max(now() - query_start) AS longest FROM pg_stat_activity WHERE datname = '%s' GROUP BY 1, 2 ORDER BY 3 DESC", t.Database)
-	brake := func(n string) string { return fmt.Sprintf(`ALTER DATABASE "%s" CONNECTION LIMIT %s`, t.Database, n) }
 	if f.Environment.Server.Embedded {
 		parts = append(parts, text("Nobody but Waybill logs in to the server that `waybill up` runs. What its log says, and what the pool takes:"),
 			run(command("tail", "-n", "50", path.Join(in.Data, "postgres-tenants", "server.log")), "docker stats --no-stream"))
 	} else {
-		parts = append(parts, run(f.Environment.Server.adminURL(), psql(look), "docker stats --no-stream"),
-			text("A brake that holds until it is taken off again (`-1`): new sessions beyond it are refused, and people of **this tenant** see errors."),
-			run(psql(brake("10")), psql(brake("-1"))))
+		parts = append(parts, run(f.Environment.Server.adminURL(), psql(look), "docker stats --no-stream"))
 	}
+	parts = append(parts, text("A brake: `limits: {connections: 10}` in the tenant's document of the estate. Within a minute new sessions beyond it are refused, and people of **this tenant** see errors. "+
+		"If the others must be spared at once, whatever it costs this one, nobody is let through to it until it is resumed; its data is kept:"),
+		run(command("waybill", "tenant", "suspend", f.ref()), command("waybill", "tenant", "resume", f.ref())))
 	if t.Hosting == "shared" && t.With > 0 {
-		parts = append(parts, text("It shares pool %s with %d others, which wait behind it. For good, give it a pool of its own: `hosting: dedicated` in the tenant's document of the estate.", or(t.Pool, "–"), t.With))
+		parts = append(parts, text("It shares pool %s with %d others, which wait behind it. A tenant that has data cannot be moved to a pool of its own by a word in the estate: make a dedicated one from its checkpoint.", or(t.Pool, "–"), t.With))
 	}
 	s.Parts = parts
 	return s
