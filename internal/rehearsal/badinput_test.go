@@ -97,7 +97,7 @@ func TestUpdateGoesWrong(t *testing.T) {
 
 	t.Run("somebody else ends it", func(t *testing.T) {
 		for says, state := range map[string]runtime.JobState{
-			"killed from outside (exit code 137): module acme_dock": {ExitCode: 137, Log: "module acme_dock"},
+			"killed from outside, or for lack of memory that the engine did not see (exit code 137): module acme_dock": {ExitCode: 137, Log: "module acme_dock"},
 			"stopped from outside": {ExitCode: bridge.ExitFailed, Out: result(bridge.JobResult{Error: "told to stop (SIGTERM): nothing was committed"})},
 		} {
 			report, err := try(func(context.Context) (runtime.JobState, error) { return state, nil })
