@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/promotion"
 )
@@ -48,6 +49,22 @@ func (b Backend) tenantRoutes(api huma.API) {
 	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/resume", func(ctx context.Context, in *struct{ TenantPath }) (*body[Asked], error) {
 		return b.ofTenant(ctx, promotion.KindResume, identity.TenantSuspend, in.TenantPath, promotion.Options{})
 	}, does(identity.TenantSuspend))
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/move", func(ctx context.Context, in *struct {
+		TenantPath
+		Body struct {
+			To estate.Hosting `json:"to" enum:"shared,dedicated" doc:"The hosting that it moves to"`
+		}
+	}) (*body[Asked], error) {
+		if err := b.may(ctx, identity.TenantMove, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
+		declared, err := b.Estate(ctx)
+		if err != nil {
+			return nil, problem(err)
+		}
+		id, err := b.Engine.MoveTenant(ctx, declared, in.Environment, in.Tenant, in.Body.To, personOf(ctx).Name)
+		return reply(Asked{Promotion: id}, err)
+	}, does(identity.TenantMove))
 }
 
 // ofTenant starts a procedure about one tenant.

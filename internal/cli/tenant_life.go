@@ -22,6 +22,24 @@ connect to its database, which is kept. Releases into the whole environment leav
 	return cmd
 }
 
+func (a *app) tenantMove() *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "move ENVIRONMENT/TENANT --to shared|dedicated",
+		Short: "Move a tenant between shared pools and its own",
+		Long: `Move a tenant from the pools that all shared tenants have together to pools of its own (role, network, folder), or back. Its
+release stays. Files and sessions are copied while people work; then their requests wait until database and files
+have changed hands and the flows have passed on the new pool. Nobody has to log in again.`,
+		Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ofTenant(cmd, args[0], "move", map[string]any{"to": to})
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "shared, or dedicated")
+	_ = cmd.MarkFlagRequired("to")
+	return cmd
+}
+
 // tenantVerb is a verb that needs nothing but a tenant.
 func (a *app) tenantVerb(verb, short, long string) *cobra.Command {
 	return &cobra.Command{Use: verb + " ENVIRONMENT/TENANT", Short: short, Long: long, Args: exactly("ENVIRONMENT/TENANT"),

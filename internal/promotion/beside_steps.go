@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
@@ -72,9 +70,6 @@ func describePoint(m *checkpoint.Manifest, r release.Release, asked time.Time) s
 	return line
 }
 
-// besideReserve always stays free, in bytes.
-var besideReserve int64 = 512 << 20
-
 // roomBeside refuses what the disks have no room for: the dump on its way, the files, and the database where its server is on
 // this machine.
 func (w *Work) roomBeside(ctx context.Context, m *checkpoint.Manifest) error {
@@ -84,10 +79,6 @@ func (w *Work) roomBeside(ctx context.Context, m *checkpoint.Manifest) error {
 	}
 	for _, f := range m.Files {
 		files += f.Size
-	}
-	type use struct {
-		dir   string
-		bytes int64
 	}
 	temporary := w.rooms.Checkpoints.TempDir
 	if temporary == "" {
@@ -107,38 +98,7 @@ func (w *Work) roomBeside(ctx context.Context, m *checkpoint.Manifest) error {
 		}
 		uses = append(uses, use{dir, bytes})
 	}
-	need, where := map[uint64]int64{}, map[uint64]string{}
-	for _, u := range uses {
-		dir := existing(u.dir)
-		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err != nil {
-			return fmt.Errorf("look at %s: %w", dir, err)
-		}
-		need[uint64(st.Dev)] += u.bytes
-		where[uint64(st.Dev)] = dir
-	}
-	for dev, bytes := range need {
-		var st unix.Statfs_t
-		if err := unix.Statfs(where[dev], &st); err != nil {
-			return fmt.Errorf("ask for free space on %s: %w", where[dev], err)
-		}
-		free := int64(st.Bavail) * int64(st.Bsize)
-		if free < bytes+besideReserve {
-			return failed("it takes about %s on the disk of %s, where %s are free, of which %s stay free: %w. Free some first", size(bytes), where[dev], size(free), size(besideReserve), checkpoint.ErrNoSpace)
-		}
-	}
-	return nil
-}
-
-// existing is the folder, or the nearest above it that is there.
-func existing(dir string) string {
-	for dir != "/" && dir != "." {
-		if _, err := os.Stat(dir); err == nil {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
-	return dir
+	return roomOn(uses...)
 }
 
 // forgetBeside is the last of what is undone: nothing of it is left.

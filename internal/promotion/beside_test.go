@@ -230,15 +230,15 @@ func TestRestoreBesideIsRefused(t *testing.T) {
 	require.Equal(t, store.Promoted, l.ends(id).Outcome)
 	require.Empty(t, l.tenant("acme@twice").Live.Stable, "nothing serves it")
 
-	before := besideReserve
-	besideReserve = 1 << 60
-	t.Cleanup(func() { besideReserve = before })
+	before := diskReserve
+	diskReserve = 1 << 60
+	t.Cleanup(func() { diskReserve = before })
 	id, err = l.beside(BesideRequest{Name: "large"})
 	require.NoError(t, err)
 	r := l.ends(id)
 	require.Equal(t, store.RolledBack, r.Outcome)
 	require.Contains(t, r.Reason, "no space left")
-	besideReserve = before
+	diskReserve = before
 
 	require.NoError(t, l.place.Databases.EnsureOwner(t.Context(), "somebody_else"))
 	require.NoError(t, l.place.Databases.Create(t.Context(), "rotated__b_mine", "somebody_else"))

@@ -65,11 +65,11 @@ func (c Configuration) Differences(other Configuration) []string {
 // nameNewPool names the pool of a release and configuration that the rollout leads to, with the login that is in force for the
 // tenant's group. One with a configuration of its own has its mark in its name.
 func (w *Work) nameNewPool(ctx context.Context, r release.Release, wanted Configuration) error {
-	login, err := w.rooms.Store.Secret(ctx, w.rollout.Environment, LoginSecret(w.state.Group))
+	login, err := w.rooms.Store.Secret(ctx, w.rollout.Environment, LoginSecret(w.group()))
 	if err != nil {
-		return fmt.Errorf("find out which database login of %s is in force: %w", w.state.Group, err)
+		return fmt.Errorf("find out which database login of %s is in force: %w", w.group(), err)
 	}
-	name := poolName(w.state.Group, r, login.Version)
+	name := poolName(w.group(), r, login.Version)
 	there, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, name)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && wanted.Workers == estate.DefaultWorkers && len(wanted.Settings) == 0:

@@ -43,6 +43,9 @@ func (b *book) Try(_ context.Context, c estate.Change) (estate.Changed, error) {
 	if b.refuses != nil {
 		return estate.Changed{}, b.refuses
 	}
+	if c.Set != nil {
+		return b.rehosted(c)
+	}
 	text, there := b.written[c.Tenant]
 	switch {
 	case c.Add == nil && !there:
@@ -62,6 +65,18 @@ func (b *book) Try(_ context.Context, c estate.Change) (estate.Changed, error) {
 	return estate.Changed{File: c.Tenant + ".yaml", Content: c.Add, Estate: &after}, nil
 }
 
+// rehosted is the estate with another hosting of a tenant.
+func (b *book) rehosted(c estate.Change) (estate.Changed, error) {
+	at := slices.IndexFunc(b.declared.Tenants, func(t estate.Tenant) bool { return t.Name == c.Tenant })
+	if at < 0 {
+		return estate.Changed{}, estate.ErrUndeclared
+	}
+	after := *b.declared
+	after.Tenants = slices.Clone(after.Tenants)
+	after.Tenants[at].Hosting = estate.Hosting(c.Set["hosting"])
+	return estate.Changed{File: "estate.yaml", Estate: &after}, nil
+}
+
 func (b *book) Declare(ctx context.Context, c estate.Change, s Saying) (string, error) {
 	if _, err := b.Try(ctx, c); err != nil {
 		return "", err
@@ -72,6 +87,8 @@ func (b *book) Declare(ctx context.Context, c estate.Change, s Saying) (string, 
 		delete(b.written, c.Tenant)
 	case c.Add != nil:
 		b.written[c.Tenant] = string(c.Add)
+	case c.Set != nil:
+		b.written[c.Tenant+" hosting"] = c.Set["hosting"]
 	}
 	return "0123456789abcdef", nil
 }
@@ -299,15 +316,13 @@ func TestATemplateThatFailsAtTheEnd(t *testing.T) {
 	require.NotNil(t, y.pool("r-0011223344"))
 }
 
-// A server that is killed when a step has done its work, and before that was written down, does the step again with what it had
-// remembered: nothing is made twice.
-func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {
-	y := newYard(t)
-	steps := procedures[KindCreate]
-	t.Cleanup(func() { procedures[KindCreate] = steps })
-	twice := slices.Clone(steps)
+// twice lets each step of a procedure be done a second time, with what was remembered of the first.
+func twice(t *testing.T, kind string) {
+	steps := procedures[kind]
+	t.Cleanup(func() { procedures[kind] = steps })
+	again := slices.Clone(steps)
 	for i, step := range steps {
-		twice[i].Do = func(ctx context.Context, w *Work) (string, error) {
+		again[i].Do = func(ctx context.Context, w *Work) (string, error) {
 			if _, err := step.Do(ctx, w); err != nil {
 				return "", err
 			}
@@ -315,16 +330,23 @@ func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			again, err := w.newWork(ctx, kept[0], w.lease)
+			fresh, err := w.newWork(ctx, kept[0], w.lease)
 			if err != nil {
 				return "", err
 			}
-			again.seq, again.doing = w.seq, w.doing
-			*w = *again
+			fresh.seq, fresh.doing = w.seq, w.doing
+			*w = *fresh
 			return step.Do(ctx, w)
 		}
 	}
-	procedures[KindCreate] = twice
+	procedures[kind] = again
+}
+
+// A server that is killed when a step has done its work, and before that was written down, does the step again with what it had
+// remembered: nothing is made twice.
+func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {
+	y := newYard(t)
+	twice(t, KindCreate)
 	for _, name := range []string{"shop5", "shop6"} { // one that prepares, one that copies
 		r := y.make(NewTenant{Name: name, Template: "retail"})
 		require.Equal(t, store.Promoted, r.Outcome, r.Reason)

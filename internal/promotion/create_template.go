@@ -7,12 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -82,7 +79,10 @@ func (w *Work) createFromTemplate(ctx context.Context, r release.Release) (strin
 // copyPrepared brings the files along. They are removed after the prepared database: so if that is still there afterwards, all
 // of them were.
 func (w *Work) copyPrepared(ctx context.Context, name string) error {
-	if err := w.copyFiles(ctx, w.preparedFiles(name), w.filestore()); err != nil {
+	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
+		return err
+	}
+	if err := copyFiles(ctx, w.preparedFiles(name), w.filestore()); err != nil {
 		return fmt.Errorf("copy the files of the template: %w", err)
 	}
 	there, err := w.place.Databases.Exists(ctx, name)
@@ -131,7 +131,7 @@ func (w *Work) prepare(ctx context.Context, r release.Release, name string) erro
 	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, string(estate.Shared)); err != nil {
 		return err
 	}
-	if err := w.copyFiles(ctx, w.filestore(), files); err != nil {
+	if err := copyFiles(ctx, w.filestore(), files); err != nil {
 		return fmt.Errorf("keep the files of the template: %w", err)
 	}
 	owner, aside := ownerRole(w.rollout.Environment, w.state.Group), name+"__n"+w.rollout.ID
@@ -233,83 +233,4 @@ func (w *Work) address() string {
 
 func (w *Work) preparedFiles(name string) string {
 	return filepath.Join(w.place.Runtime.DataDir(w.rollout.Environment, string(estate.Shared)), "filestore", name)
-}
-
-// copyFiles adds to a filestore what another one has. Files are told by their content's hash: one that is there is the same. It
-// copies rather than links, so that no tenant can change what another one reads. A filestore that is not there has no files.
-func (w *Work) copyFiles(ctx context.Context, from, to string) error {
-	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
-		return err
-	}
-	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	owner, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	if err := makeOwned(filepath.Dir(to), owner); err != nil {
-		return err
-	}
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		within, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, within)
-		switch {
-		case entry.IsDir():
-			return makeOwned(target, owner)
-		case !entry.Type().IsRegular():
-			return nil
-		}
-		return copyFile(path, target, owner)
-	})
-}
-
-func makeOwned(dir string, like fs.FileInfo) error {
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return chown(dir, like)
-}
-
-func chown(path string, like fs.FileInfo) error {
-	if st, ok := like.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-		return os.Lchown(path, int(st.Uid), int(st.Gid))
-	}
-	return nil
-}
-
-func copyFile(from, to string, like fs.FileInfo) (err error) {
-	if is, err := os.Stat(to); err == nil {
-		if was, err := os.Stat(from); err == nil && was.Size() == is.Size() {
-			return nil
-		}
-	}
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	out, err := os.CreateTemp(filepath.Dir(to), ".waybill-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(out.Name()) }()
-	_, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Chmod(0o644), chown(out.Name(), like), out.Close()); err != nil {
-		return err
-	}
-	return os.Rename(out.Name(), to)
 }

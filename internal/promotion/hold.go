@@ -55,6 +55,9 @@ func hold(ctx context.Context, w *Work) (string, error) {
 // behind the page. Once the new
 // release has been let loose, a way back that restores the database takes longer than people would wait.
 func (w *Work) pause() (router.Mode, time.Duration) {
+	if w.promotion.Kind == KindMove { // no table is rewritten: owners change, and files that came meanwhile are copied
+		return router.Hold, w.env.Environment.HoldBudget
+	}
 	quick := w.memory.ReleasedAt.IsZero() || w.memory.Plan.Class == estate.Compatible
 	if w.promotion.Kind == KindPromote && w.memory.Plan.Transactional && !w.memory.Plan.Freeze && quick {
 		return router.Hold, w.env.Environment.HoldBudget

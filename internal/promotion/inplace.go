@@ -36,9 +36,9 @@ func (e *Engine) inPlace(ctx context.Context, q Request, s Snapshot) error {
 		if now.Database != t.Database {
 			return badRequest("the estate says database %s of tenant %s, and its data is in %s; nothing was touched. Put it back: a database keeps its name", t.Database, t.Name, now.Database)
 		}
-		if now.Group != poolGroup(t) {
-			return badRequest("the estate says hosting %s of tenant %s, and its data is where %s tenants have theirs; nothing was touched. Put it back, or make a dedicated tenant beside it from its checkpoint",
-				t.Hosting, t.Name, hostingOf(now.Group))
+		if now.Group != poolGroup(t) && q.Kind != KindMove {
+			return badRequest("the estate says hosting %s of tenant %s, and its data is where %s tenants have theirs; nothing was touched. Put it back, or move the data: waybill tenant move %s/%s --to %s",
+				t.Hosting, t.Name, hostingOf(now.Group), q.Environment, t.Name, t.Hosting)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func startPool(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	pool := store.Pool{Environment: w.rollout.Environment, Name: w.memory.NewPool, Release: r.Digest, Image: w.rooms.Image(r),
-		Group: w.state.Group, Workers: w.env.Environment.Workers, Settings: w.env.Environment.Settings}
+		Group: w.group(), Workers: w.env.Environment.Workers, Settings: w.env.Environment.Settings}
 	if w.promotion.Kind == KindRotate { // nothing but its login is another one
 		old, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, w.memory.OldPool)
 		if err != nil {

@@ -16,6 +16,7 @@ const (
 	KindSuspend       = "suspend"        // a tenant is closed to its people, its data kept
 	KindResume        = "resume"         // and opened again
 	KindRotate        = "rotate"         // the pools' database logins are changed
+	KindMove          = "move"           // a tenant goes to pools of its own, or back to the shared ones
 	KindBeside        = "restore_beside" // a checkpoint is restored beside the tenant that it is of
 	KindDropBeside    = "drop_beside"    // what stands beside a tenant is taken away
 )
@@ -92,6 +93,19 @@ var procedures = map[string][]Step{
 		{Name: "shift", Do: shift, Undo: shiftBack},
 		{Name: "empty old pool", Do: emptyOld},
 		{Name: "record", Do: record}, // the old pool goes, and its login with it
+	},
+	KindMove: { // the release stays; the old pool is left without any right, so all traffic moves at once
+		{Name: "admit", Do: admitMove},
+		{Name: "declare", When: rehosted, Do: declareHosting, Undo: undeclareHosting},
+		{Name: "start pool", Do: startPool, Undo: removeNewPool},
+		{Name: "copy files", Do: copyAhead, Undo: removeCopy}, // before the hold, so that only what came since is waited for
+		{Name: "hold", Do: hold, Undo: letGo},
+		{Name: "hand over", Do: changeHands, Undo: handBack},
+		{Name: "verify", Do: verify, Undo: forgetCanary},
+		{Name: "shift", Do: shift, Undo: shiftBack},
+		{Name: "release hold", Do: releaseToNew, Undo: holdAgain},
+		{Name: "record", Do: record},
+		{Name: "remove old files", Do: removeOld},
 	},
 	KindBeside: { // the living tenant is not touched: it is no part of any of this
 		{Name: "admit", Do: admitBeside, Undo: forgetBeside}, // undone last of all

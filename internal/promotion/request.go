@@ -27,6 +27,7 @@ type Request struct {
 
 	template *estate.TenantTemplate // create: what the tenant is made from
 	document []byte                 // its document, where the estate does not have it yet
+	group    string                 // move: where the data is now
 }
 
 // ErrBadRequest is in every error that says that a request makes no sense as it stands.
@@ -83,6 +84,9 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 	tenants, rollouts := make([]store.Tenant, len(snapshot.Tenants)), make([]store.Rollout, len(snapshot.Tenants))
 	for i, t := range snapshot.Tenants {
 		tenants[i] = store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: poolGroup(t)}
+		if q.group != "" {
+			tenants[i].Group = q.group
+		}
 		rollouts[i] = store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{}), Declared: encode(t)}
 		if e.Gates(q.Kind) >= 0 {
 			rollouts[i].Ring = snapshot.Environment.RingOf(t)

@@ -19,7 +19,7 @@ const suspendedMessage = "This service is suspended. Your data is kept. Please a
 // nothing of a release can be proven where nobody works.
 func (e *Engine) available(ctx context.Context, q Request, s *Snapshot) error {
 	switch q.Kind {
-	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindRotate:
+	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindRotate, KindMove:
 	default:
 		return nil
 	}

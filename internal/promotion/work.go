@@ -88,7 +88,11 @@ type Options struct {
 	Changed    []string  `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
 	Message    string    `json:"message,omitempty"`    // suspend: what people read
 	Template   string    `json:"template,omitempty"`   // create: which
-	Force      bool      `json:"force,omitempty"`      // enter although the environment before has not had the release, or took it back
+
+	Hosting       estate.Hosting `json:"hosting,omitempty"`        // move: to which
+	HostingBefore estate.Hosting `json:"hosting_before,omitempty"` // move: that the estate says, where it has to be written
+
+	Force bool `json:"force,omitempty"` // enter although the environment before has not had the release, or took it back
 
 	Emergency *Emergency `json:"emergency,omitempty"` // nil: an ordinary promotion
 }
@@ -139,6 +143,9 @@ type Memory struct {
 	BakeUntil        time.Time      `json:"bake_until,omitzero"`
 	Prepared         string         `json:"prepared,omitempty"`  // database that the tenant's is a copy of
 	Declaring        bool           `json:"declaring,omitempty"` // the estate was changed, or was about to be
+	Group            string         `json:"group,omitempty"`     // that the tenant moves to
+	OldGroup         string         `json:"old_group,omitempty"` // and from
+	CopiedAt         time.Time      `json:"copied_at,omitzero"`  // what was written later is still to be copied
 }
 
 // Work is one turn at a rollout: what it is about, and the means to act.

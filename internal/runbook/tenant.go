@@ -469,7 +469,8 @@ func (f Facts) noisy() Section {
 		"If the others must be spared at once, whatever it costs this one, nobody is let through to it until it is resumed; its data is kept:"),
 		run(command("waybill", "tenant", "suspend", f.ref()), command("waybill", "tenant", "resume", f.ref())))
 	if t.Hosting == "shared" && t.With > 0 {
-		parts = append(parts, text("It shares pool %s with %d others, which wait behind it. A tenant that has data cannot be moved to a pool of its own by a word in the estate: make a dedicated one from its checkpoint.", or(t.Pool, "–"), t.With))
+		parts = append(parts, text("It shares pool %s with %d others, which wait behind it. For good, give it pools of its own; its requests wait for some seconds, and nobody has to log in again:", or(t.Pool, "–"), t.With),
+			run(command("waybill", "tenant", "move", f.ref(), "--to", "dedicated")))
 	}
 	s.Parts = parts
 	return s

@@ -1,0 +1,228 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// A tenant moves between the pools that all shared tenants have together and pools of its own. Its release and its database
+// stay; what changes is to which role the tables belong, in which folder files and sessions are, and which pool serves. People
+// wait while that changes hands: most of the files are copied before.
+
+// MoveTenant starts it. Where the estate says something else, it is written there as the first step.
+func (e *Engine) MoveTenant(ctx context.Context, declared *estate.Estate, environment, tenant string, to estate.Hosting, by string) (string, error) {
+	if to != estate.Shared && to != estate.Dedicated {
+		return "", badRequest("a tenant is moved to %q; it can be %s or %s", to, estate.Shared, estate.Dedicated)
+	}
+	snapshot, err := takeSnapshot(declared, Request{Environment: environment, Tenants: []string{tenant}})
+	if err != nil {
+		return "", err
+	}
+	living, err := e.rooms.Store.Tenant(ctx, environment, tenant)
+	if errors.Is(err, store.ErrNotFound) || err == nil && living.ServingRelease == "" {
+		return "", badRequest("nothing serves %s/%s yet, so there is nothing to move: write hosting: %s into its document of the estate", environment, tenant, to)
+	} else if err != nil {
+		return "", err
+	}
+	if hostingOf(living.Group) == to {
+		return "", badRequest("%s/%s is %s already", environment, tenant, to)
+	}
+	q := Request{Kind: KindMove, Environment: environment, Tenants: []string{tenant}, By: by, Options: Options{Hosting: to}, group: living.Group}
+	after := declared
+	if snapshot.Tenants[0].Hosting != to { // else a person has written it, or a pull request
+		if after, err = e.tryHosting(ctx, declared, environment, tenant, to); err != nil {
+			return "", err
+		}
+		q.Options.HostingBefore = snapshot.Tenants[0].Hosting
+	}
+	return e.Start(ctx, after, q)
+}
+
+// tryHosting reads the estate as it will be.
+func (e *Engine) tryHosting(ctx context.Context, declared *estate.Estate, environment, tenant string, to estate.Hosting) (*estate.Estate, error) {
+	if e.rooms.Declarations == nil {
+		return nil, badRequest("this server cannot write the estate; write hosting: %s into the document of Tenant %s by hand, and ask again", to, tenant)
+	}
+	out, err := e.rooms.Declarations.Try(ctx, hostingChange(environment, tenant, to))
+	if err != nil {
+		return nil, badRequest("the estate cannot say hosting: %s of %s/%s; nothing was touched: %w", to, environment, tenant, err)
+	}
+	after := *out.Estate
+	after.Root, after.Commit, after.Dirty = declared.Root, declared.Commit, declared.Dirty
+	return &after, nil
+}
+
+func hostingChange(environment, tenant string, to estate.Hosting) estate.Change {
+	return estate.Change{Environment: environment, Tenant: tenant, Set: map[string]string{"hosting": string(to)}}
+}
+
+// rehosted: the estate does not say it yet.
+var rehosted condition = func(w *Work) (bool, string) {
+	return w.options.HostingBefore != "", "the estate says so already"
+}
+
+// group is whose pools serve what this rollout brings: the tenant's, or those that it moves to.
+func (w *Work) group() string {
+	if w.memory.Group != "" {
+		return w.memory.Group
+	}
+	return w.state.Group
+}
+
+// admitMove names where it goes, and looks that nothing stands there.
+func admitMove(ctx context.Context, w *Work) (string, error) {
+	w.memory.NotAdmitted = true
+	if w.state.Live.Suspended {
+		return "", failed("%s is suspended, and a move is proven by the pool that serves it then. First: waybill tenant resume %s/%s", w.tenant.Name, w.rollout.Environment, w.tenant.Name)
+	}
+	r, err := w.rooms.Store.Release(ctx, w.state.ServingRelease)
+	if err != nil {
+		return "", fmt.Errorf("look up the release that serves it: %w", err)
+	}
+	if err := w.rooms.Present(ctx, r); err != nil {
+		return "", fmt.Errorf("read release %s from the registry: %w", r.Name, err)
+	}
+	w.rememberOld()
+	w.memory.Release, w.memory.OldGroup, w.memory.Group = r.Digest, w.state.Group, poolGroup(w.tenant)
+	w.memory.Plan = Plan{Class: estate.Breaking, ClassReason: "the old pool has no right to the database any more", Transactional: true}
+	if w.memory.Group == w.memory.OldGroup {
+		return "", failed("%s is %s already", w.tenant.Name, hostingOf(w.state.Group))
+	}
+	to := w.filestoreOf(w.memory.Group)
+	if _, err := os.Stat(to); err == nil {
+		return "", failed("the folder %s exists already, and Waybill knows nothing of it. Look at it, and move it away", to)
+	}
+	if err := w.roomFor(ctx, to); err != nil {
+		return "", err
+	}
+	if err := w.nameNewPool(ctx, r, ConfigurationOf(w.env.Environment)); err != nil {
+		return "", err
+	}
+	w.memory.NotAdmitted = false
+	return fmt.Sprintf("from the %s pool %s to %s", hostingOf(w.memory.OldGroup), w.memory.OldPool, w.memory.NewPool), nil
+}
+
+func (w *Work) filestoreOf(group string) string {
+	return w.place.Filestore(w.rollout.Environment, group, w.state.Database)
+}
+
+func (w *Work) dataDir(group string) string {
+	return w.place.Runtime.DataDir(w.rollout.Environment, group)
+}
+
+// roomFor refuses what the disk has no room for: the files are there twice until the end.
+func (w *Work) roomFor(ctx context.Context, to string) error {
+	bytes, err := bytesIn(ctx, w.filestore())
+	if err != nil {
+		return err
+	}
+	return roomOn(use{to, bytes})
+}
+
+// declareHosting writes it into the estate, where a person may change it meanwhile: then theirs stands, and the move is not made.
+func declareHosting(ctx context.Context, w *Work) (string, error) {
+	w.memory.Declaring = true
+	if err := w.remember(ctx); err != nil {
+		return "", err
+	}
+	return w.writeHosting(ctx, w.options.Hosting, "%s: tenant %s moves to %s hosting")
+}
+
+func (w *Work) writeHosting(ctx context.Context, to estate.Hosting, subject string) (string, error) {
+	commit, err := w.rooms.Declarations.Declare(ctx, hostingChange(w.rollout.Environment, w.tenant.Name, to), w.saying(subject, w.rollout.Environment, w.tenant.Name, to))
+	w.fault("inside:declare")
+	if err != nil && (errors.Is(err, estate.ErrUndeclared) || len(estate.Problems(err)) > 0) {
+		return "", failed("the estate has changed meanwhile: %w", err)
+	} else if err != nil {
+		return "", fmt.Errorf("write the hosting into the estate: %w", err)
+	}
+	return declared(commit), nil
+}
+
+func undeclareHosting(ctx context.Context, w *Work) (string, error) {
+	if !w.memory.Declaring {
+		return "nothing was written", nil
+	}
+	return w.writeHosting(ctx, w.options.HostingBefore, "%s: tenant %s stays in %s hosting")
+}
+
+// copyAhead copies what is there while people work.
+func copyAhead(ctx context.Context, w *Work) (string, error) {
+	began := time.Now()
+	if err := w.copyData(ctx, w.memory.OldGroup, w.memory.Group, w.memory.CopiedAt); err != nil {
+		return "", err
+	}
+	w.memory.CopiedAt = began
+	return fmt.Sprintf("files and sessions in %.1f s, while people work", time.Since(began).Seconds()), nil
+}
+
+// copyData adds to a group's folder the tenant's files and those of its people's sessions that were written since.
+func (w *Work) copyData(ctx context.Context, from, to string, since time.Time) error {
+	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, to); err != nil {
+		return err
+	}
+	if err := copyFiles(ctx, w.filestoreOf(from), w.filestoreOf(to)); err != nil {
+		return fmt.Errorf("copy the files: %w", err)
+	}
+	if err := copySessions(ctx, w.dataDir(from), w.dataDir(to), w.state.Database, since); err != nil {
+		return fmt.Errorf("copy the sessions: %w", err)
+	}
+	return nil
+}
+
+// removeCopy takes the copy away again, where the database is not served from it.
+func removeCopy(ctx context.Context, w *Work) (string, error) {
+	if w.memory.Group == "" || w.state.Group == w.memory.Group {
+		return "", nil
+	}
+	return "", w.removeData(ctx, w.memory.Group)
+}
+
+func (w *Work) removeData(ctx context.Context, group string) error {
+	if err := os.RemoveAll(w.filestoreOf(group)); err != nil {
+		return fmt.Errorf("remove the files: %w", err)
+	}
+	return removeSessions(ctx, w.dataDir(group), w.state.Database)
+}
+
+// changeHands gives database, files and sessions to the other group, behind the fence.
+func changeHands(ctx context.Context, w *Work) (string, error) {
+	return w.handTo(ctx, w.memory.OldGroup, w.memory.Group)
+}
+
+// handBack is the same the other way: also what was written since.
+func handBack(ctx context.Context, w *Work) (string, error) {
+	return w.handTo(ctx, w.memory.Group, w.memory.OldGroup)
+}
+
+func (w *Work) handTo(ctx context.Context, from, to string) (string, error) {
+	began := time.Now()
+	since := w.memory.CopiedAt.Add(-time.Minute) // clocks of file systems are coarse
+	if err := w.copyData(ctx, from, to, since); err != nil {
+		return "", err
+	}
+	owner := ownerRole(w.rollout.Environment, to)
+	if err := w.place.Databases.EnsureOwner(ctx, owner); err != nil {
+		return "", err
+	}
+	w.fault("inside:hand over")
+	if err := w.place.Databases.HandOver(ctx, w.state.Database, ownerRole(w.rollout.Environment, from), owner); err != nil {
+		return "", err
+	}
+	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.Group = to }); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("database, files and sessions belong to %s, after %.1f s", filepath.Base(w.dataDir(to)), time.Since(began).Seconds()), w.grantAccess(ctx, w.place, w.state)
+}
+
+// removeOld is the end: what was copied serves, so the first copy goes.
+func removeOld(ctx context.Context, w *Work) (string, error) {
+	return "the files in the folder before are gone", w.removeData(ctx, w.memory.OldGroup)
+}
