@@ -46,6 +46,8 @@ type Backend struct {
 	Version     string
 	// CheckIsolation begins a run that tries whether an environment's tenants are apart, and says which.
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
+	// Neighbours is what each tenant took lately; false: that is not known yet.
+	Neighbours func(environment string) (Neighbours, bool)
 }
 
 // Finding is one thing that the doctor looked at.
@@ -165,6 +167,7 @@ func (b Backend) routes(api huma.API) {
 	b.secretRoutes(api)
 	b.runbookRoutes(api)
 	b.isolationRoutes(api)
+	b.neighbourRoutes(api)
 	b.restoreRoutes(api)
 }
 

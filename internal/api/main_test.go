@@ -148,6 +148,7 @@ func setup(t *testing.T) *bench {
 		Ledger:         ledger.New(b.state.Pool, ledger.Options{Log: quiet, Signer: func(context.Context) (crypto.Signer, error) { return signer, nil }}),
 		Waybill:        func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
 		Rescan:         func(context.Context) error { return nil },
+		Neighbours:     func(string) (Neighbours, bool) { return Neighbours{}, false },
 		CheckIsolation: func(context.Context, string, string) (int64, error) { return 1, nil },
 		SignImpact:     func(ctx context.Context, a *impact.Assessment) ([]byte, error) { return impact.Seal(ctx, a, signer) },
 	}

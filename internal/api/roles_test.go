@@ -47,6 +47,7 @@ func examples(x things) map[string][]example {
 	return map[string][]example{
 		"GET /api/v1/whoami":                                    {{path: "/api/v1/whoami"}},
 		"GET /api/v1/isolation/{environment}":                   {{path: "/api/v1/isolation/production"}},
+		"GET /api/v1/neighbours/{environment}":                  {{path: "/api/v1/neighbours/production"}},
 		"GET /api/v1/isolation/{environment}/{run}":             {{path: "/api/v1/isolation/production/1"}},
 		"POST /api/v1/isolation/{environment}/check":            {{path: "/api/v1/isolation/production/check"}},
 		"GET /api/v1/estate":                                    {{path: "/api/v1/estate"}},
@@ -83,6 +84,7 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/impact":                                    {{path: "/api/v1/impact?environment=production&release=" + x.release}},
 		"POST /api/v1/tenants/{environment}/{tenant}/suspend":   {{path: "/api/v1/tenants/production/acme/suspend", body: map[string]any{}}},
 		"POST /api/v1/tenants/{environment}/{tenant}/resume":    {{path: "/api/v1/tenants/production/acme/resume"}},
+		"POST /api/v1/tenants/{environment}/{tenant}/move":      {{path: "/api/v1/tenants/production/acme/move", body: map[string]any{"to": "dedicated"}}},
 		"POST /api/v1/rehearsals":                               {{path: "/api/v1/rehearsals", body: with("release", x.release)}},
 		"GET /api/v1/rehearsals":                                {{path: "/api/v1/rehearsals"}},
 		"GET /api/v1/rehearsals/{id}":                           {{path: "/api/v1/rehearsals/" + x.rehearsal}},

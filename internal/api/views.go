@@ -209,6 +209,7 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	if err := errors.Join(b.markIsolation(ctx, &s), b.markUsage(ctx, &s)); err != nil {
 		return s, err
 	}
+	b.markNoisy(&s)
 	return s, b.markVulnerable(ctx, &s)
 }
 

@@ -44,3 +44,25 @@ func (s *Server) Survey(ctx context.Context, long time.Duration) (map[string]Sur
 	}
 	return all, nil
 }
+
+// Worked is for how long all sessions of each database have worked together, statement by statement, since the server's counts
+// began. Before PostgreSQL 14 nobody counts that: then none is told.
+func (s *Server) Worked(ctx context.Context) (map[string]time.Duration, error) {
+	rows, err := s.pool.Query(ctx, "SELECT datname::text, (to_jsonb(d) ->> 'active_time')::double precision FROM pg_stat_database d WHERE datname IS NOT NULL")
+	if err != nil {
+		return nil, fmt.Errorf("ask how long databases were worked in: %w", err)
+	}
+	all := map[string]time.Duration{}
+	var name string
+	var milliseconds *float64
+	_, err = pgx.ForEachRow(rows, []any{&name, &milliseconds}, func() error {
+		if milliseconds != nil {
+			all[name] = time.Duration(*milliseconds * float64(time.Millisecond))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask how long databases were worked in: %w", err)
+	}
+	return all, nil
+}

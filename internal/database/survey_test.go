@@ -35,3 +35,20 @@ func TestSurvey(t *testing.T) {
 	require.Zero(t, all[b.db].Long)
 	require.NoError(t, tx.Rollback(ctx))
 }
+
+func TestWorked(t *testing.T) {
+	b, ctx := setup(t), t.Context()
+	b.login("Worker")
+	_, err := b.SetAccess(ctx, b.db, []string{"Worker"})
+	require.NoError(t, err)
+	before, err := b.Worked(ctx)
+	require.NoError(t, err)
+	conn := b.connect("Worker", b.db)
+	_, err = conn.Exec(ctx, "select pg_sleep(0.3)")
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(ctx)) // a session that ends has told what it did
+	require.NoError(t, poll(ctx, func() (bool, error) {
+		now, err := b.Worked(ctx)
+		return now[b.db]-before[b.db] >= 300*time.Millisecond, err
+	}))
+}

@@ -18,7 +18,7 @@ type NotificationTarget struct {
 	URL          string   `yaml:"url" json:"url"`                             // where the address stands, which is a secret: env:NAME or file:PATH. It holds smtp(s)://USER:PASSWORD@HOST:PORT, https://… for a webhook, or slack://, teams://, mattermost:// and others for a chat
 	From         string   `yaml:"from" json:"from,omitempty"`                 // mail alone: the sender's address
 	To           []string `yaml:"to" json:"to,omitempty"`                     // mail alone: the receivers' addresses
-	Events       []string `yaml:"events" json:"events,omitempty"`             // waiting, failed, rolled_back, freeze, emergency, isolation, limit; default: all
+	Events       []string `yaml:"events" json:"events,omitempty"`             // waiting, failed, rolled_back, freeze, emergency, isolation, limit, noisy; default: all
 	Environments []string `yaml:"environments" json:"environments,omitempty"` // default: all
 }
 
@@ -30,6 +30,7 @@ const (
 	EventFreeze     = "freeze"      // a freeze is about to begin
 	EventEmergency  = "emergency"   // somebody broke the glass: it is to be confirmed, goes on, or is to be reviewed
 	EventLimit      = "limit"       // a tenant takes nearly as much as it may, or more
+	EventNoisy      = "noisy"       // a tenant leaves too little to the others of its pool
 	EventIsolation  = "isolation"   // a pool can reach what belongs to another tenant, or could and no longer can
 )
 

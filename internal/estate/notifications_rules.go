@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency, EventIsolation, EventLimit}
+	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency, EventIsolation, EventLimit, EventNoisy}
 	freezeNoticeSpan   = span[time.Duration]{0, 30 * 24 * time.Hour}
 )
 

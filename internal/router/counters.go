@@ -31,6 +31,7 @@ type pool struct {
 	failed   atomic.Int64
 	classes  [6]atomic.Int64 // by status/100; 0: the client was gone
 	latency  []atomic.Int64
+	took     atomic.Int64 // nanoseconds
 }
 
 // keptPools is how many pools that are routed no more keep their counts.
@@ -87,6 +88,7 @@ func (p *pool) count(status int, took time.Duration, failed bool) {
 	if failed {
 		p.failed.Add(1)
 	}
+	p.took.Add(int64(took))
 	seconds := took.Seconds()
 	i := 0
 	for i < len(LatencyBounds) && seconds > LatencyBounds[i] {
@@ -131,6 +133,7 @@ func (t *tenant) stats() TenantStats {
 		ps := PoolStats{
 			Pool: p.name, Requests: p.requests.Load(), Failed: p.failed.Load(), ByClass: map[string]int64{},
 			InFlight: use[p].requests, Websockets: use[p].websockets, Latency: make([]int64, len(p.latency)),
+			Seconds: time.Duration(p.took.Load()).Seconds(),
 		}
 		for i, name := range classNames {
 			if n := p.classes[i].Load(); n > 0 && name != "" {

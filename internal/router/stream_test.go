@@ -163,6 +163,7 @@ func TestPoolBreaks(t *testing.T) {
 		n += c
 	}
 	require.EqualValues(t, 4, n)
+	require.Positive(t, p.Seconds)
 }
 
 // Who only asks is asked again, once, when the pool hangs up without a word; who orders is not.

@@ -89,6 +89,7 @@ type PoolStats struct {
 	// It is the time from when the pool was asked (a hold before that does not count) to the head of its
 	// answer, so that a client on a slow line does not look like a slow pool.
 	Latency []int64 `json:"latency"`
+	Seconds float64 `json:"seconds"` // those times added up; 0 from a router of an earlier Waybill
 }
 
 // LatencyBounds are the upper bounds, in seconds, of the buckets of PoolStats.Latency.

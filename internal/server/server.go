@@ -92,6 +92,8 @@ type server struct {
 	address  string // host:port
 	registry string // where images are pushed and pulled
 
+	neighbours neighbours
+
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
 
@@ -227,6 +229,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error { return s.watchIsolation(ctx) })
 	group.Go(func() error { return s.watchLimits(ctx) })
+	group.Go(func() error { return s.watchNeighbours(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
@@ -297,7 +300,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Doctor:         s.doctor,
 		Runbook:        s.runbook,
 		Rescan:         func(ctx context.Context) error { return s.rescan(ctx, true) },
-		CheckIsolation: s.checkIsolation,
+		CheckIsolation: s.checkIsolation, Neighbours: s.neighbours.of,
 	}))
 	if s.follower != nil && s.follower.Hook != nil {
 		mux.Handle("POST /hooks/estate", s.follower.Webhook())

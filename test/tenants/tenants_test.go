@@ -91,6 +91,7 @@ func TestTenants(t *testing.T) {
 	e.impact()
 	e.besides()
 	e.isolation()
+	e.top()
 	e.moves()
 	e.goHome()
 	e.life()

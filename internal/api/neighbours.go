@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/neighbour"
+)
+
+// Neighbours is what each tenant of an environment took in the last minute.
+type Neighbours struct {
+	Environment string            `json:"environment"`
+	At          time.Time         `json:"at" doc:"End of that minute; zero: nothing is known yet"`
+	Shares      []neighbour.Share `json:"shares" doc:"The largest part of a pool first"`
+}
+
+func (b Backend) neighbourRoutes(api huma.API) {
+	huma.Get(api, "/api/v1/neighbours/{environment}", func(ctx context.Context, in *struct {
+		Environment string `path:"environment" maxLength:"100"`
+	}) (*body[Neighbours], error) {
+		if err := b.may(ctx, identity.StatusRead, identity.Subject{Environment: in.Environment, Name: in.Environment}); err != nil {
+			return nil, err
+		}
+		declared, err := b.Estate(ctx)
+		if err != nil {
+			return nil, problem(err)
+		}
+		if _, there := declared.Environment(in.Environment); !there {
+			return nil, huma.Error404NotFound(fmt.Sprintf("the estate has no environment %q", in.Environment))
+		}
+		found, ok := b.Neighbours(in.Environment)
+		if !ok {
+			found = Neighbours{Environment: in.Environment, Shares: []neighbour.Share{}}
+		}
+		return reply(found, nil)
+	}, does(identity.StatusRead), describe("Who takes how much", "What each tenant took of its pool and of the database server in the last minute, and who is a noisy neighbour"))
+}
+
+// markNoisy names, in a status, tenants that leave too little to the others of their pool.
+func (b Backend) markNoisy(s *Status) {
+	for i := range s.Environments {
+		env := &s.Environments[i]
+		found, _ := b.Neighbours(env.Name)
+		for _, share := range found.Shares {
+			if share.Noisy && slices.ContainsFunc(env.Tenants, func(t Tenant) bool { return t.Name == share.Tenant }) {
+				env.Problems = append(env.Problems, fmt.Sprintf("%s takes %.0f %% of what the tenants of pool %s take, which is nearly spent; the others wait behind it: waybill tenant top %s",
+					share.Tenant, 100*share.OfUsed, share.Pool, env.Name))
+			}
+		}
+	}
+}
