@@ -65,6 +65,22 @@ func (b Backend) tenantRoutes(api huma.API) {
 		id, err := b.Engine.MoveTenant(ctx, declared, in.Environment, in.Tenant, in.Body.To, personOf(ctx).Name)
 		return reply(Asked{Promotion: id}, err)
 	}, does(identity.TenantMove))
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/rename", func(ctx context.Context, in *struct {
+		TenantPath
+		Body struct {
+			Hosts []string `json:"hosts" minItems:"1" maxItems:"50" doc:"Host names, the one for links in mails first"`
+		}
+	}) (*body[Asked], error) {
+		if err := b.may(ctx, identity.TenantMove, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
+		declared, err := b.Estate(ctx)
+		if err != nil {
+			return nil, problem(err)
+		}
+		id, err := b.Engine.RenameTenant(ctx, declared, in.Environment, in.Tenant, in.Body.Hosts, personOf(ctx).Name)
+		return reply(Asked{Promotion: id}, err)
+	}, does(identity.TenantMove))
 }
 
 // ofTenant starts a procedure about one tenant.

@@ -53,7 +53,7 @@ Without, the tenant must stand in the estate: its database is made with the modu
 	create.Flags().StringVar(&release, "release", "", "release that makes the database; with a template, by default the one that the environment runs")
 	create.Flags().StringVar(&from, "from", "", "a TenantTemplate of the estate; or a checkpoint to copy: ENVIRONMENT/TENANT/CHECKPOINT")
 	create.Flags().StringSliceVar(&hosts, "host", nil, "host names instead of the template's")
-	cmd.AddCommand(create, a.tenantSuspend(), a.tenantMove(), a.tenantTop(), a.tenantVerb("resume", "Open a suspended tenant again", `Open a suspended tenant again: its pool is started where it is not there, flows are run on it, and then
+	cmd.AddCommand(create, a.tenantSuspend(), a.tenantMove(), a.tenantRename(), a.tenantTop(), a.tenantVerb("resume", "Open a suspended tenant again", `Open a suspended tenant again: its pool is started where it is not there, flows are run on it, and then
 people are let through. A tenant that cannot work stays suspended.`))
 	return cmd
 }

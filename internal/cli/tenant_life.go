@@ -40,6 +40,24 @@ have changed hands and the flows have passed on the new pool. Nobody has to log 
 	return cmd
 }
 
+func (a *app) tenantRename() *cobra.Command {
+	var hosts []string
+	cmd := &cobra.Command{
+		Use:   "rename ENVIRONMENT/TENANT --host NAME",
+		Short: "Let a tenant's people reach it under other host names",
+		Long: `Let a tenant's people reach it under other host names, from one moment to the next; links in its mails lead to the first of them.
+Name the old ones too, after it, where both shall lead there for a while. The tenant's name in the estate stays: ledger,
+checkpoints and evidence know it by that.`,
+		Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ofTenant(cmd, args[0], "rename", map[string]any{"hosts": hosts})
+		},
+	}
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "host name; may be given several times")
+	_ = cmd.MarkFlagRequired("host")
+	return cmd
+}
+
 // tenantVerb is a verb that needs nothing but a tenant.
 func (a *app) tenantVerb(verb, short, long string) *cobra.Command {
 	return &cobra.Command{Use: verb + " ENVIRONMENT/TENANT", Short: short, Long: long, Args: exactly("ENVIRONMENT/TENANT"),

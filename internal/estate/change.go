@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -19,6 +20,15 @@ type Change struct {
 	Add    []byte            // the tenant's document; it gets a file of its own
 	Remove bool              // the tenant's document, wherever it stands
 	Set    map[string]string // fields of it, by their new value as YAML; empty: the field goes away
+}
+
+// Fields are those that it sets, as they are written: "hosting: shared".
+func (c Change) Fields() string {
+	var list []string
+	for _, field := range slices.Sorted(maps.Keys(c.Set)) {
+		list = append(list, field+": "+c.Set[field])
+	}
+	return strings.Join(list, ", ")
 }
 
 // Changed is what a change comes to.

@@ -135,7 +135,7 @@ var rules = []Rule{
 	{RestoreDrop, "take away what was restored beside a tenant", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
 	{TenantSuspend, "close a tenant to its people, and open it again", Here, operators, operators},
-	{TenantMove, "move a tenant between shared pools and its own", Here, operators, operators},
+	{TenantMove, "move a tenant between shared pools and its own, and give it other hosts", Here, operators, operators},
 	{RunbookRead, "print what to do when something breaks, with people, places and commands", Here, []Role{Approver, Operator, Security, Auditor, Admin}, []Role{Approver, Operator, Security, Auditor, Admin}},
 	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
 	{ImpactRead, "see what a release would do to each tenant", Here, everybody, everybody},

@@ -122,7 +122,7 @@ func (w *Work) renewCopy(ctx context.Context) error {
 	if ref.Environment == w.rollout.Environment && ref.Tenant == w.rollout.Tenant {
 		return nil
 	}
-	return w.inDatabase(ctx, func(db *pgx.Conn) error { return odoo.Renew(ctx, db, odoo.Identity{URL: w.address()}) })
+	return w.inDatabase(ctx, func(db *pgx.Conn) error { return odoo.Renew(ctx, db, odoo.Identity{URL: w.address(w.state.Hosts)}) })
 }
 
 // makeDatabase makes the tenant's database, empty or from a checkpoint "environment/tenant/id". It is made

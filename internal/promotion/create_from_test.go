@@ -44,7 +44,7 @@ func (b *book) Try(_ context.Context, c estate.Change) (estate.Changed, error) {
 		return estate.Changed{}, b.refuses
 	}
 	if c.Set != nil {
-		return b.rehosted(c)
+		return b.changed(c)
 	}
 	text, there := b.written[c.Tenant]
 	switch {
@@ -65,15 +65,23 @@ func (b *book) Try(_ context.Context, c estate.Change) (estate.Changed, error) {
 	return estate.Changed{File: c.Tenant + ".yaml", Content: c.Add, Estate: &after}, nil
 }
 
-// rehosted is the estate with another hosting of a tenant.
-func (b *book) rehosted(c estate.Change) (estate.Changed, error) {
+// changed is the estate with another hosting or other hosts of a tenant.
+func (b *book) changed(c estate.Change) (estate.Changed, error) {
 	at := slices.IndexFunc(b.declared.Tenants, func(t estate.Tenant) bool { return t.Name == c.Tenant })
 	if at < 0 {
 		return estate.Changed{}, estate.ErrUndeclared
 	}
 	after := *b.declared
 	after.Tenants = slices.Clone(after.Tenants)
-	after.Tenants[at].Hosting = estate.Hosting(c.Set["hosting"])
+	if hosting, ok := c.Set["hosting"]; ok {
+		after.Tenants[at].Hosting = estate.Hosting(hosting)
+	}
+	if hosts, ok := c.Set["hosts"]; ok {
+		after.Tenants[at].Hosts = nil
+		if err := json.Unmarshal([]byte(hosts), &after.Tenants[at].Hosts); err != nil {
+			return estate.Changed{}, err
+		}
+	}
 	return estate.Changed{File: "estate.yaml", Estate: &after}, nil
 }
 
@@ -88,7 +96,9 @@ func (b *book) Declare(ctx context.Context, c estate.Change, s Saying) (string, 
 	case c.Add != nil:
 		b.written[c.Tenant] = string(c.Add)
 	case c.Set != nil:
-		b.written[c.Tenant+" hosting"] = c.Set["hosting"]
+		for field, value := range c.Set {
+			b.written[c.Tenant+" "+field] = value
+		}
 	}
 	return "0123456789abcdef", nil
 }

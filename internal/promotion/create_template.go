@@ -208,7 +208,7 @@ func (w *Work) dropSuperseded(ctx context.Context, keep string) error {
 
 // renew makes the copy a tenant of its own: no session, link or key of another one is worth anything in it.
 func (w *Work) renew(ctx context.Context) error {
-	id := odoo.Identity{URL: w.address()}
+	id := odoo.Identity{URL: w.address(w.state.Hosts)}
 	if ref := w.env.Template.AdminPassword; ref != "" {
 		var err error
 		if id.AdminPassword, err = w.rooms.Secret(ctx, ref, fmt.Sprintf("the user admin of %s/%s", w.rollout.Environment, w.tenant.Name)); err != nil {
@@ -222,13 +222,13 @@ func (w *Work) renew(ctx context.Context) error {
 	return err
 }
 
-// address is where people reach the tenant.
-func (w *Work) address() string {
+// address is where people reach the tenant under the first of its hosts.
+func (w *Work) address(hosts []string) string {
 	scheme := "http"
 	if d := w.env.Environment.Runtime.Docker; d != nil && d.HTTPS != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + w.state.Hosts[0]
+	return scheme + "://" + hosts[0]
 }
 
 func (w *Work) preparedFiles(name string) string {

@@ -37,26 +37,12 @@ func (e *Engine) MoveTenant(ctx context.Context, declared *estate.Estate, enviro
 	q := Request{Kind: KindMove, Environment: environment, Tenants: []string{tenant}, By: by, Options: Options{Hosting: to}, group: living.Group}
 	after := declared
 	if snapshot.Tenants[0].Hosting != to { // else a person has written it, or a pull request
-		if after, err = e.tryHosting(ctx, declared, environment, tenant, to); err != nil {
+		if after, err = e.tryChange(ctx, declared, hostingChange(environment, tenant, to)); err != nil {
 			return "", err
 		}
 		q.Options.HostingBefore = snapshot.Tenants[0].Hosting
 	}
 	return e.Start(ctx, after, q)
-}
-
-// tryHosting reads the estate as it will be.
-func (e *Engine) tryHosting(ctx context.Context, declared *estate.Estate, environment, tenant string, to estate.Hosting) (*estate.Estate, error) {
-	if e.rooms.Declarations == nil {
-		return nil, badRequest("this server cannot write the estate; write hosting: %s into the document of Tenant %s by hand, and ask again", to, tenant)
-	}
-	out, err := e.rooms.Declarations.Try(ctx, hostingChange(environment, tenant, to))
-	if err != nil {
-		return nil, badRequest("the estate cannot say hosting: %s of %s/%s; nothing was touched: %w", to, environment, tenant, err)
-	}
-	after := *out.Estate
-	after.Root, after.Commit, after.Dirty = declared.Root, declared.Commit, declared.Dirty
-	return &after, nil
 }
 
 func hostingChange(environment, tenant string, to estate.Hosting) estate.Change {
@@ -132,25 +118,14 @@ func declareHosting(ctx context.Context, w *Work) (string, error) {
 	if err := w.remember(ctx); err != nil {
 		return "", err
 	}
-	return w.writeHosting(ctx, w.options.Hosting, "%s: tenant %s moves to %s hosting")
-}
-
-func (w *Work) writeHosting(ctx context.Context, to estate.Hosting, subject string) (string, error) {
-	commit, err := w.rooms.Declarations.Declare(ctx, hostingChange(w.rollout.Environment, w.tenant.Name, to), w.saying(subject, w.rollout.Environment, w.tenant.Name, to))
-	w.fault("inside:declare")
-	if err != nil && (errors.Is(err, estate.ErrUndeclared) || len(estate.Problems(err)) > 0) {
-		return "", failed("the estate has changed meanwhile: %w", err)
-	} else if err != nil {
-		return "", fmt.Errorf("write the hosting into the estate: %w", err)
-	}
-	return declared(commit), nil
+	return w.writeChange(ctx, hostingChange(w.rollout.Environment, w.tenant.Name, w.options.Hosting), "%s: tenant %s moves to %s hosting", w.options.Hosting)
 }
 
 func undeclareHosting(ctx context.Context, w *Work) (string, error) {
 	if !w.memory.Declaring {
 		return "nothing was written", nil
 	}
-	return w.writeHosting(ctx, w.options.HostingBefore, "%s: tenant %s stays in %s hosting")
+	return w.writeChange(ctx, hostingChange(w.rollout.Environment, w.tenant.Name, w.options.HostingBefore), "%s: tenant %s stays in %s hosting", w.options.HostingBefore)
 }
 
 // copyAhead copies what is there while people work.

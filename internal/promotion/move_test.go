@@ -34,12 +34,18 @@ func newHouse(t *testing.T) *yard {
 	} {
 		y.keep("shared", file, content)
 	}
-	db, err := pgx.ConnectConfig(t.Context(), y.pool("r-0011223344").inDatabase("rotated_bolt"))
-	require.NoError(t, err)
-	_, err = db.Exec(t.Context(), "create table orders (id serial)")
-	require.NoError(t, err)
-	require.NoError(t, db.Close(t.Context()))
+	y.run("rotated_bolt", "create table orders (id serial)")
 	return y
+}
+
+// run runs statements as the pool that is shared.
+func (y *yard) run(database, statements string) {
+	y.t.Helper()
+	db, err := pgx.ConnectConfig(y.t.Context(), y.pool("r-0011223344").inDatabase(database))
+	require.NoError(y.t, err)
+	_, err = db.Exec(y.t.Context(), statements)
+	require.NoError(y.t, err)
+	require.NoError(y.t, db.Close(y.t.Context()))
 }
 
 func (y *yard) keep(group, file, content string) {

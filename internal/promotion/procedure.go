@@ -17,6 +17,7 @@ const (
 	KindResume        = "resume"         // and opened again
 	KindRotate        = "rotate"         // the pools' database logins are changed
 	KindMove          = "move"           // a tenant goes to pools of its own, or back to the shared ones
+	KindRename        = "rename"         // a tenant's people reach it under other host names
 	KindBeside        = "restore_beside" // a checkpoint is restored beside the tenant that it is of
 	KindDropBeside    = "drop_beside"    // what stands beside a tenant is taken away
 )
@@ -106,6 +107,11 @@ var procedures = map[string][]Step{
 		{Name: "release hold", Do: releaseToNew, Undo: holdAgain},
 		{Name: "record", Do: record},
 		{Name: "remove old files", Do: removeOld},
+	},
+	KindRename: {
+		{Name: "admit", Do: admitRename},
+		{Name: "declare", When: readdressed, Do: declareHosts, Undo: undeclareHosts}, // first, so that nobody else takes the hosts
+		{Name: "rename", Do: readdress, Undo: addressAsBefore},
 	},
 	KindBeside: { // the living tenant is not touched: it is no part of any of this
 		{Name: "admit", Do: admitBeside, Undo: forgetBeside}, // undone last of all

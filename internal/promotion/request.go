@@ -28,6 +28,7 @@ type Request struct {
 	template *estate.TenantTemplate // create: what the tenant is made from
 	document []byte                 // its document, where the estate does not have it yet
 	group    string                 // move: where the data is now
+	hosts    []string               // rename: that lead to it now
 }
 
 // ErrBadRequest is in every error that says that a request makes no sense as it stands.
@@ -86,6 +87,9 @@ func (e *Engine) StartWith(ctx context.Context, declared *estate.Estate, q Reque
 		tenants[i] = store.Tenant{Environment: q.Environment, Name: t.Name, Database: t.Database, Hosts: t.Hosts, Group: poolGroup(t)}
 		if q.group != "" {
 			tenants[i].Group = q.group
+		}
+		if q.hosts != nil {
+			tenants[i].Hosts = q.hosts
 		}
 		rollouts[i] = store.Rollout{ID: newID(), Tenant: t.Name, Memory: encode(Memory{}), Declared: encode(t)}
 		if e.Gates(q.Kind) >= 0 {

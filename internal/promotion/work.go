@@ -90,6 +90,8 @@ type Options struct {
 	Template   string    `json:"template,omitempty"`   // create: which
 
 	Hosting       estate.Hosting `json:"hosting,omitempty"`        // move: to which
+	Hosts         []string       `json:"hosts,omitempty"`          // rename: that people reach it under, the one for links first
+	HostsBefore   []string       `json:"hosts_before,omitempty"`   // rename: that the estate says, where it has to be written
 	HostingBefore estate.Hosting `json:"hosting_before,omitempty"` // move: that the estate says, where it has to be written
 
 	Force bool `json:"force,omitempty"` // enter although the environment before has not had the release, or took it back
@@ -144,6 +146,7 @@ type Memory struct {
 	Prepared         string         `json:"prepared,omitempty"`  // database that the tenant's is a copy of
 	Declaring        bool           `json:"declaring,omitempty"` // the estate was changed, or was about to be
 	Group            string         `json:"group,omitempty"`     // that the tenant moves to
+	OldHosts         []string       `json:"old_hosts,omitempty"` // that people reached it under
 	OldGroup         string         `json:"old_group,omitempty"` // and from
 	CopiedAt         time.Time      `json:"copied_at,omitzero"`  // what was written later is still to be copied
 }

@@ -19,10 +19,13 @@ type teller struct {
 	said time.Time // when something was said
 }
 
-// tell passes on what goes on now.
+// tell passes on what goes on now. What is told again is nothing new: the beat says for how long.
 func (t *teller) tell(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if text == t.last {
+		return
+	}
 	now := time.Now()
 	t.last, t.came, t.said = text, now, now
 	t.say(text)

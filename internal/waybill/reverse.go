@@ -34,6 +34,8 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		return Reverse{Way: "none", Says: "Open it again: waybill tenant resume " + p.Environment + "/TENANT."}, nil
 	case p.Kind == promotion.KindResume:
 		return Reverse{Way: "none", Says: "Suspend it again: waybill tenant suspend " + p.Environment + "/TENANT."}, nil
+	case p.Kind == promotion.KindRename:
+		return Reverse{Way: "none", Says: "Name it as before: waybill tenant rename " + p.Environment + "/TENANT --host HOST."}, nil
 	case p.Kind == promotion.KindMove:
 		return Reverse{Way: "none", Says: "Move it back: waybill tenant move " + p.Environment + "/TENANT --to HOSTING."}, nil
 	case p.Kind == promotion.KindRollback:

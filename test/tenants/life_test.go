@@ -77,6 +77,13 @@ func (e *estate) life() {
 	e.ask(0, "tenant", "resume", "production/gale")
 	require.Equal(e.t, http.StatusOK, e.login("gale.branches.example"))
 
+	e.ask(0, "tenant", "rename", "production/hull", "--host", "keel.branches.example")
+	require.Equal(e.t, http.StatusOK, e.login("keel.branches.example"))
+	require.NotEqual(e.t, http.StatusOK, e.login("hull.branches.example"))
+	var url string
+	e.row("hull", "select value from ir_config_parameter where key = 'web.base.url'", &url)
+	require.Equal(e.t, "http://keel.branches.example", url)
+
 	// A host that is another's is refused before anything is made, and a name that is taken.
 	for _, args := range [][]string{{"production/jade", "--from", "branch", "--host", "bolt.example"}, {"production/bolt", "--from", "branch"}} {
 		require.Error(e.t, e.Ask(ctx, nil, append([]string{"tenant", "create"}, args...)...))
