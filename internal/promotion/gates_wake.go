@@ -182,7 +182,7 @@ func (w *Work) concerns(next store.Rollout) []string {
 	}
 	var topics []string
 	switch w.promotion.Kind {
-	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindCreate, KindSuspend, KindResume, KindRotate:
+	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindCreate, KindSuspend, KindResume, KindDelete, KindUndelete, KindPurge, KindRotate:
 		topics = append(topics, EnvironmentTopic(next.Environment))
 	}
 	if w.memory.Checkpoint != "" || w.memory.FenceCheckpoint != "" {

@@ -12,7 +12,7 @@ import (
 )
 
 // answer is what a tenant's people get.
-func (y *yard) answer(host string) (int, string) {
+func (y *works) answer(host string) (int, string) {
 	y.t.Helper()
 	request, err := http.NewRequestWithContext(y.t.Context(), http.MethodGet, y.url+"/order", nil)
 	require.NoError(y.t, err)
