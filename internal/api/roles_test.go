@@ -83,6 +83,8 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/impact":                                    {{path: "/api/v1/impact?environment=production&release=" + x.release}},
 		"POST /api/v1/tenants/{environment}/{tenant}/suspend":   {{path: "/api/v1/tenants/production/acme/suspend", body: map[string]any{}}},
 		"POST /api/v1/tenants/{environment}/{tenant}/resume":    {{path: "/api/v1/tenants/production/acme/resume"}},
+		"POST /api/v1/tenants/{environment}/{tenant}/delete":    {{path: "/api/v1/tenants/production/acme/delete", body: map[string]any{}}},
+		"POST /api/v1/tenants/{environment}/{tenant}/undelete":  {{path: "/api/v1/tenants/production/acme/undelete"}},
 		"POST /api/v1/rehearsals":                               {{path: "/api/v1/rehearsals", body: with("release", x.release)}},
 		"GET /api/v1/rehearsals":                                {{path: "/api/v1/rehearsals"}},
 		"GET /api/v1/rehearsals/{id}":                           {{path: "/api/v1/rehearsals/" + x.rehearsal}},
