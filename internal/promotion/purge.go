@@ -133,6 +133,9 @@ func purgeData(ctx context.Context, w *Work) (string, error) {
 	if w.state.Live.Leaving == nil {
 		return "", failed("%s was not deleted, or it has come back", w.tenant.Name)
 	}
+	if w.state.Database == "" || w.state.Group == "" { // the folder of nothing is that of everybody
+		return "", failed("what is stored of %s names no database or no group; nothing was dropped", w.tenant.Name)
+	}
 	mine := ownerRole(w.rollout.Environment, w.state.Group)
 	owners, err := w.place.Databases.Owners(ctx)
 	if err != nil {
