@@ -86,6 +86,8 @@ func examples(x things) map[string][]example {
 		"POST /api/v1/tenants/{environment}/{tenant}/resume":    {{path: "/api/v1/tenants/production/acme/resume"}},
 		"POST /api/v1/tenants/{environment}/{tenant}/move":      {{path: "/api/v1/tenants/production/acme/move", body: map[string]any{"to": "dedicated"}}},
 		"POST /api/v1/tenants/{environment}/{tenant}/rename":    {{path: "/api/v1/tenants/production/acme/rename", body: map[string]any{"hosts": []string{"east.example"}}}},
+		"POST /api/v1/tenants/{environment}/{tenant}/delete":    {{path: "/api/v1/tenants/production/acme/delete", body: map[string]any{}}},
+		"POST /api/v1/tenants/{environment}/{tenant}/undelete":  {{path: "/api/v1/tenants/production/acme/undelete"}},
 		"POST /api/v1/rehearsals":                               {{path: "/api/v1/rehearsals", body: with("release", x.release)}},
 		"GET /api/v1/rehearsals":                                {{path: "/api/v1/rehearsals"}},
 		"GET /api/v1/rehearsals/{id}":                           {{path: "/api/v1/rehearsals/" + x.rehearsal}},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -81,6 +82,40 @@ func (b Backend) tenantRoutes(api huma.API) {
 		id, err := b.Engine.RenameTenant(ctx, declared, in.Environment, in.Tenant, in.Body.Hosts, personOf(ctx).Name)
 		return reply(Asked{Promotion: id}, err)
 	}, does(identity.TenantMove))
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/delete", func(ctx context.Context, in *struct {
+		TenantPath
+		Body struct {
+			GraceHours int    `json:"grace_hours,omitempty" minimum:"0" maximum:"8760" doc:"Until its data goes; default 720"`
+			Message    string `json:"message,omitempty" maxLength:"1000" doc:"What the tenant's people read"`
+		}
+	}) (*body[Asked], error) {
+		declared, by, err := b.aboutTenant(ctx, identity.TenantDelete, in.TenantPath)
+		if err != nil {
+			return nil, err
+		}
+		id, err := b.Engine.Delete(ctx, declared, promotion.Deletion{Environment: in.Environment, Tenant: in.Tenant,
+			Grace: time.Duration(in.Body.GraceHours) * time.Hour, Message: in.Body.Message, By: by})
+		return reply(Asked{Promotion: id}, err)
+	}, does(identity.TenantDelete), describe("Delete a tenant", "It is closed, a last checkpoint is taken and read back, and its data goes after a time of grace"))
+	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/undelete", func(ctx context.Context, in *struct{ TenantPath }) (*body[Asked], error) {
+		declared, by, err := b.aboutTenant(ctx, identity.TenantSuspend, in.TenantPath)
+		if err != nil {
+			return nil, err
+		}
+		id, err := b.Engine.Undelete(ctx, declared, in.Environment, in.Tenant, by)
+		return reply(Asked{Promotion: id}, err)
+	}, does(identity.TenantSuspend), describe("Take a tenant back that was deleted", "Within its time of grace"))
+}
+
+// aboutTenant is what an operation on one tenant begins with: whether the person may, who that is, and the estate.
+func (b Backend) aboutTenant(ctx context.Context, op identity.Operation, t TenantPath) (declared *estate.Estate, by string, err error) {
+	if err := b.may(ctx, op, identity.Subject{Environment: t.Environment, Name: t.Tenant}); err != nil {
+		return nil, "", err
+	}
+	if declared, err = b.Estate(ctx); err != nil {
+		return nil, "", problem(err)
+	}
+	return declared, personOf(ctx).Name, nil
 }
 
 // ofTenant starts a procedure about one tenant.

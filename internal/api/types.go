@@ -13,7 +13,7 @@ import (
 type Promotion struct {
 	ID           string     `json:"id"`
 	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
-	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,checkpoint,rotate,restore_beside,drop_beside"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,delete,undelete,purge,checkpoint,rotate,restore_beside,drop_beside"`
 	Environment  string     `json:"environment"`
 	Release      string     `json:"release" doc:"Digest of the image manifest"`
 	ReleaseName  string     `json:"release_name"`
@@ -89,16 +89,17 @@ type Environment struct {
 
 // Tenant is what a tenant runs.
 type Tenant struct {
-	Name           string   `json:"name"`
-	Database       string   `json:"database"`
-	Hosts          []string `json:"hosts"`
-	Serving        string   `json:"serving" doc:"Name of the release that its route goes to; empty: none"`
-	ServingDigest  string   `json:"serving_digest"`
-	Schema         string   `json:"schema" doc:"Name of the release that its database was updated to"`
-	SchemaDigest   string   `json:"schema_digest"`
-	Mode           string   `json:"mode" enum:"open,hold,freeze,suspended,none"`
-	CanaryPercent  int      `json:"canary_percent"`
-	Promotion      string   `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
-	PromotionState string   `json:"promotion_state,omitempty"`
-	Beside         []Beside `json:"beside,omitempty" doc:"Checkpoints of it that were restored beside it"`
+	Name           string     `json:"name"`
+	Database       string     `json:"database"`
+	Hosts          []string   `json:"hosts"`
+	Serving        string     `json:"serving" doc:"Name of the release that its route goes to; empty: none"`
+	ServingDigest  string     `json:"serving_digest"`
+	Schema         string     `json:"schema" doc:"Name of the release that its database was updated to"`
+	SchemaDigest   string     `json:"schema_digest"`
+	Mode           string     `json:"mode" enum:"open,hold,freeze,suspended,leaving,none"`
+	LeavingUntil   *time.Time `json:"leaving_until,omitempty" doc:"It was deleted; after this time its data goes"`
+	CanaryPercent  int        `json:"canary_percent"`
+	Promotion      string     `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
+	PromotionState string     `json:"promotion_state,omitempty"`
+	Beside         []Beside   `json:"beside,omitempty" doc:"Checkpoints of it that were restored beside it"`
 }

@@ -186,7 +186,13 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		if env.Runtime.Docker != nil {
 			view.Address = env.Runtime.Docker.HTTP
 		}
-		for _, t := range declared.TenantsOf(env.Name) {
+		tenants := declared.TenantsOf(env.Name)
+		for _, k := range known { // also where somebody has taken its document out: its data is there
+			if k.Environment == env.Name && k.Live.Leaving != nil && !slices.ContainsFunc(tenants, func(t estate.Tenant) bool { return t.Name == k.Name }) {
+				tenants = append(tenants, estate.Tenant{Name: k.Name, Database: k.Database, Hosts: k.Hosts})
+			}
+		}
+		for _, t := range tenants {
 			tenant := Tenant{Name: t.Name, Database: t.Database, Hosts: t.Hosts, Mode: "none"}
 			i := slices.IndexFunc(known, func(k store.Tenant) bool { return k.Environment == env.Name && k.Name == t.Name })
 			if i >= 0 {
@@ -223,7 +229,10 @@ func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant) {
 	t.ServingDigest, t.SchemaDigest = known.ServingRelease, known.SchemaRelease
 	t.Serving, t.Schema = name(known.ServingRelease), name(known.SchemaRelease)
 	t.CanaryPercent = known.Live.Weight
-	if known.Live.Stable != "" {
+	if l := known.Live.Leaving; l != nil { // nothing serves it
+		t.Mode, t.LeavingUntil, t.Serving, t.ServingDigest = "leaving", &l.Until, "", ""
+	}
+	if known.Live.Stable != "" && known.Live.Leaving == nil {
 		t.Mode = string(known.Live.Mode)
 		if known.Live.Suspended {
 			t.Mode = "suspended"

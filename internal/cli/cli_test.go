@@ -39,6 +39,8 @@ func TestMistakes(t *testing.T) {
 		"no such tenant form":   {[]string{"restore", "acme", "c1"}, exitUsage, "ENVIRONMENT/TENANT"},
 		"create with a host":    {[]string{"tenant", "create", "test/acme", "--release", "r1", "--host", "a.example"}, exitUsage, "--from TEMPLATE"},
 		"suspend needs a name":  {[]string{"tenant", "suspend", "test"}, exitUsage, "TENANT"},
+		"delete needs a name":   {[]string{"tenant", "delete", "test"}, exitUsage, "TENANT"},
+		"delete without grace":  {[]string{"tenant", "delete", "test/acme", "--grace", "30"}, exitUsage, "--grace"},
 		"create needs release":  {[]string{"tenant", "create", "test/acme"}, exitUsage, "--release"},
 		"prune needs a number":  {[]string{"checkpoint", "prune", "test/acme"}, exitUsage, "--last"},
 		"serve needs a bucket":  {[]string{"serve"}, exitUsage, "waybill up"},

@@ -57,7 +57,7 @@ a pool of the release that it belongs to; without, it can be looked at with SQL.
 				return usagef("--as, --host and --keep go with --beside: without it, the living tenant is replaced")
 			}
 			if beside {
-				hours, err := hoursOf(keep)
+				hours, err := hoursOf("--keep", keep)
 				if err != nil {
 					return err
 				}
@@ -109,8 +109,8 @@ func pointInTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef(`--to-time %q is no time: expected "2006-01-02 15:04" as the clock here shows it, or with a zone 2006-01-02T15:04:05Z`, text)
 }
 
-// hoursOf reads how long something is kept: days as 7d, else as a duration of whole hours.
-func hoursOf(text string) (int, error) {
+// hoursOf reads how long something is kept, as a flag says: days as 7d, else as a duration of whole hours.
+func hoursOf(flag, text string) (int, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.Atoi(days); err == nil && n > 0 {
 			return n * 24, nil
@@ -118,7 +118,7 @@ func hoursOf(text string) (int, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Hour || d%time.Hour != 0 {
-		return 0, usagef("--keep %q: expected days or whole hours, for example 7d or 12h", text)
+		return 0, usagef("%s %q: expected days or whole hours, for example 7d or 12h", flag, text)
 	}
 	return int(d.Hours()), nil
 }

@@ -29,12 +29,12 @@ func TestPointInTime(t *testing.T) {
 
 func TestHoursOf(t *testing.T) {
 	for text, want := range map[string]int{"7d": 168, "12h": 12, "1h": 1} {
-		got, err := hoursOf(text)
+		got, err := hoursOf("--keep", text)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	for _, text := range []string{"", "0d", "-1d", "90m", "5m", "x", "1.5d"} {
-		_, err := hoursOf(text)
+		_, err := hoursOf("--keep", text)
 		require.ErrorContains(t, err, "--keep", text)
 	}
 }

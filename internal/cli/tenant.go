@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) tenant() *cobra.Command {
-	cmd := &cobra.Command{Use: "tenant", Short: "Make, suspend and resume tenants"}
+	cmd := &cobra.Command{Use: "tenant", Short: "Make, suspend, resume and delete tenants"}
 	var release, from string
 	var hosts []string
 	create := &cobra.Command{
@@ -54,7 +54,9 @@ Without, the tenant must stand in the estate: its database is made with the modu
 	create.Flags().StringVar(&from, "from", "", "a TenantTemplate of the estate; or a checkpoint to copy: ENVIRONMENT/TENANT/CHECKPOINT")
 	create.Flags().StringSliceVar(&hosts, "host", nil, "host names instead of the template's")
 	cmd.AddCommand(create, a.tenantSuspend(), a.tenantMove(), a.tenantRename(), a.tenantTop(), a.tenantVerb("resume", "Open a suspended tenant again", `Open a suspended tenant again: its pool is started where it is not there, flows are run on it, and then
-people are let through. A tenant that cannot work stays suspended.`))
+people are let through. A tenant that cannot work stays suspended.`), a.tenantDelete(),
+		a.tenantVerb("undelete", "Take a tenant back that was deleted", `Take a tenant back that was deleted, within its time of grace: a pool of the release that served it is started,
+flows are run on it, and then people are let through. One that cannot work goes on leaving.`))
 	return cmd
 }
 
@@ -151,6 +153,9 @@ func showStatus(w io.Writer, s api.Status) {
 			route := x.Mode
 			if x.CanaryPercent > 0 {
 				route += fmt.Sprintf(", canary %d %%", x.CanaryPercent)
+			}
+			if x.LeavingUntil != nil {
+				route = "leaving until " + x.LeavingUntil.Local().Format(time.DateTime)
 			}
 			promotion := x.Promotion
 			if promotion != "" {

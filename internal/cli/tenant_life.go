@@ -58,6 +58,31 @@ checkpoints and evidence know it by that.`,
 	return cmd
 }
 
+func (a *app) tenantDelete() *cobra.Command {
+	var message, grace string
+	cmd := &cobra.Command{
+		Use:   "delete ENVIRONMENT/TENANT",
+		Short: "Close a tenant for good: its data goes after a time of grace",
+		Long: `Close a tenant for good: it is suspended, a last checkpoint is taken and read back, and its pool goes where
+nobody else uses it. Database, files and document stay until the time of grace is over; until then
+waybill tenant undelete takes it back. Then the last checkpoint is read back once more, and only then do
+document, database and files go. Its checkpoints stay.`,
+		Example: `  waybill tenant delete production/shop12 --grace 90d --message "This shop has moved."
+  waybill tenant undelete production/shop12`,
+		Args: exactly("ENVIRONMENT/TENANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			hours, err := hoursOf("--grace", grace)
+			if err != nil {
+				return err
+			}
+			return a.ofTenant(cmd, args[0], "delete", map[string]any{"grace_hours": hours, "message": message})
+		},
+	}
+	cmd.Flags().StringVar(&grace, "grace", "30d", "how long its data is kept: 12h, 30d")
+	cmd.Flags().StringVar(&message, "message", "", "what people read instead of the usual")
+	return cmd
+}
+
 // tenantVerb is a verb that needs nothing but a tenant.
 func (a *app) tenantVerb(verb, short, long string) *cobra.Command {
 	return &cobra.Command{Use: verb + " ENVIRONMENT/TENANT", Short: short, Long: long, Args: exactly("ENVIRONMENT/TENANT"),

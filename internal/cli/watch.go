@@ -204,7 +204,7 @@ func summary(out io.Writer, p api.Promotion) {
 }
 
 func doneWord(kind string) string {
-	return map[string]string{"promote": "promoted", "configuration": "configured", "rollback": "route is back", "restore": "restored", "create": "created", "suspend": "suspended", "resume": "open again", "checkpoint": "checkpoint taken", "rotate": "has another login", "restore_beside": "stands beside", "drop_beside": "taken away"}[kind]
+	return map[string]string{"promote": "promoted", "configuration": "configured", "rollback": "route is back", "restore": "restored", "create": "created", "suspend": "suspended", "resume": "open again", "delete": "is leaving", "undelete": "is back", "purge": "is gone", "checkpoint": "checkpoint taken", "rotate": "has another login", "restore_beside": "stands beside", "drop_beside": "taken away"}[kind]
 }
 
 func backWord(kind string) string {

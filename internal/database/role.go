@@ -150,6 +150,45 @@ func (s *Server) dropLogin(ctx context.Context, role string) error {
 	return err
 }
 
+// LoginsOf lists the login roles that act as an owner role, without Waybill's own, sorted.
+func (s *Server) LoginsOf(ctx context.Context, owner string) ([]string, error) {
+	rows, _ := s.pool.Query(ctx, `SELECT m.rolname::text FROM pg_auth_members x JOIN pg_roles m ON m.oid = x.member JOIN pg_roles o ON o.oid = x.roleid
+		WHERE o.rolname = $1 AND m.rolcanlogin AND m.rolname <> current_user GROUP BY 1 ORDER BY 1`, owner)
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// DropOwner removes an owner role that owns nothing any more and that nobody acts as; any other stays, and it reports false. One
+// that does not exist is removed already.
+func (s *Server) DropOwner(ctx context.Context, owner string) (gone bool, err error) {
+	if err := checkRole(owner); err != nil {
+		return false, err
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := lockRoles(ctx, tx); err != nil {
+			return err
+		}
+		var needed bool
+		err := tx.QueryRow(ctx, `SELECT r.rolcanlogin OR r.rolsuper
+			OR EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid)
+			OR EXISTS (SELECT FROM pg_auth_members x JOIN pg_roles m ON m.oid = x.member WHERE x.roleid = r.oid AND m.rolname <> current_user)
+			FROM pg_roles r WHERE r.rolname = $1`, owner).Scan(&needed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			gone = true
+			return nil
+		}
+		if err != nil || needed {
+			return err
+		}
+		_, err = tx.Exec(ctx, "DROP ROLE "+quote(owner))
+		gone = err == nil
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("drop owner role %q: %w", owner, err)
+	}
+	return gone, nil
+}
+
 func (s *Server) disown(ctx context.Context, db, role, owner string) error {
 	conn, err := s.connect(ctx, db)
 	if err != nil {

@@ -74,9 +74,6 @@ func (f *Follower) Try(ctx context.Context, c estate.Change) (estate.Changed, er
 }
 
 func (f *Follower) try(ctx context.Context, head string, c estate.Change) (estate.Changed, error) {
-	if f.Propose == estate.ProposeBranch {
-		return estate.Changed{}, fmt.Errorf("%w: changes of this estate are proposed on a branch and merged by people (propose: branch). Have the document of Tenant %s changed there, and ask again", ErrProtected, c.Tenant)
-	}
 	if head == "" {
 		return estate.Changed{}, ErrNothingYet
 	}
@@ -84,6 +81,9 @@ func (f *Follower) try(ctx context.Context, head string, c estate.Change) (estat
 		return estate.Changed{}, err
 	}
 	out, err := estate.Apply(ctx, f.folder(head), c)
+	if f.Propose == estate.ProposeBranch && !errors.Is(err, estate.ErrUndeclared) { // what nobody has to take out is no change
+		return estate.Changed{}, fmt.Errorf("%w: changes of this estate are proposed on a branch and merged by people (propose: branch). Have the document of Tenant %s changed there, and ask again", ErrProtected, c.Tenant)
+	}
 	if err == nil && f.Check != nil {
 		err = f.Check(out.Estate)
 	}

@@ -105,3 +105,16 @@ func TestATenantIsDeclaredInAFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, e.Tenants, 1)
 }
+
+// Where people merge what is changed, a tenant that they have taken out already needs no change: it can be purged.
+func TestWhatIsNotThereNeedsNoPermission(t *testing.T) {
+	o := newOffice(t)
+	o.begin()
+	o.Propose = estate.ProposeBranch
+	_, err := o.Try(t.Context(), remove)
+	require.ErrorIs(t, err, estate.ErrUndeclared)
+	_, err = o.Declare(t.Context(), remove, saying("production: tenant shop deleted"))
+	require.ErrorIs(t, err, estate.ErrUndeclared)
+	_, err = o.Try(t.Context(), estate.Change{Environment: "production", Tenant: "acme", Remove: true})
+	require.ErrorIs(t, err, ErrProtected)
+}

@@ -59,6 +59,7 @@ const (
 	TenantCreate      Operation = "tenant.create"
 	TenantSuspend     Operation = "tenant.suspend"
 	TenantMove        Operation = "tenant.move"
+	TenantDelete      Operation = "tenant.delete"
 	RunbookRead       Operation = "runbook.read"
 	RehearsalRead     Operation = "rehearsal.read"
 	RehearsalStart    Operation = "rehearsal.start"
@@ -134,8 +135,9 @@ var rules = []Rule{
 	{RestoreStart, "restore a checkpoint", Here, operators, operators},
 	{RestoreDrop, "take away what was restored beside a tenant", Here, operators, operators},
 	{TenantCreate, "make a tenant's database", Here, operators, operators},
-	{TenantSuspend, "close a tenant to its people, and open it again", Here, operators, operators},
+	{TenantSuspend, "close a tenant to its people, and open it again; take back one that was deleted", Here, operators, operators},
 	{TenantMove, "move a tenant between shared pools and its own, and give it other hosts", Here, operators, operators},
+	{TenantDelete, "delete a tenant: its data goes after a time of grace", Here, []Role{Admin}, []Role{Admin}},
 	{RunbookRead, "print what to do when something breaks, with people, places and commands", Here, []Role{Approver, Operator, Security, Auditor, Admin}, []Role{Approver, Operator, Security, Auditor, Admin}},
 	{RehearsalRead, "see rehearsals and their reports", Here, everybody, everybody},
 	{ImpactRead, "see what a release would do to each tenant", Here, everybody, everybody},

@@ -176,7 +176,13 @@ func (e *Engine) DropBeside(ctx context.Context, environment, tenant, name, by s
 	} else if err != nil {
 		return "", err
 	}
-	made, err := e.rooms.Store.Promotion(ctx, b.Promotion)
+	return e.startAfter(ctx, b.Promotion, Request{Kind: KindDropBeside, Environment: environment, Tenants: []string{store.BesideName(tenant, name)}, By: by, Options: Options{Checkpoint: b.Checkpoint}})
+}
+
+// startAfter starts a procedure about the one tenant of an earlier promotion. It works from what the estate said when that was
+// asked for, whatever it says now.
+func (e *Engine) startAfter(ctx context.Context, earlier string, q Request) (string, error) {
+	made, err := e.rooms.Store.Promotion(ctx, earlier)
 	if err != nil {
 		return "", err
 	}
@@ -193,10 +199,9 @@ func (e *Engine) DropBeside(ctx context.Context, environment, tenant, name, by s
 		return "", fmt.Errorf("what is stored of promotion %s does not parse: %w", made.ID, err)
 	}
 	snapshot.Tenants = []estate.Tenant{declared}
-	q := Request{Kind: KindDropBeside, Environment: environment, Release: b.Release, By: by, Options: Options{Checkpoint: b.Checkpoint}}
-	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: environment, Release: made.Release, ReleaseName: made.ReleaseName, RequestedBy: by, Options: encode(q.Options),
+	p := store.Promotion{ID: newID(), Kind: q.Kind, Environment: q.Environment, Release: made.Release, ReleaseName: made.ReleaseName, RequestedBy: q.By, Options: encode(q.Options),
 		Estate: made.Estate, EstateCommit: made.EstateCommit}
-	r := store.Rollout{ID: newID(), Tenant: store.BesideName(tenant, name), Memory: encode(Memory{}), Declared: rollouts[0].Declared}
+	r := store.Rollout{ID: newID(), Tenant: q.Tenants[0], Memory: encode(Memory{}), Declared: rollouts[0].Declared}
 	err = e.rooms.Store.In(ctx, func(tx pgx.Tx) error {
 		if err := e.rooms.Store.CreatePromotion(ctx, tx, p, []store.Rollout{r}); err != nil {
 			return err
@@ -207,7 +212,7 @@ func (e *Engine) DropBeside(ctx context.Context, environment, tenant, name, by s
 		return e.enqueue(ctx, tx, r.ID, 0)
 	})
 	if errors.Is(err, store.ErrTenantBusy) {
-		return "", e.busy(ctx, environment, snapshot, err)
+		return "", e.busy(ctx, q.Environment, snapshot, err)
 	}
 	return p.ID, err
 }

@@ -18,7 +18,16 @@ func takeCheckpoint(ctx context.Context, w *Work) (string, error) {
 			return "", err
 		}
 	}
-	return w.capture(ctx, w.memory.Checkpoint)
+	detail, err := w.capture(ctx, w.memory.Checkpoint)
+	if err != nil || w.state.Live.Leaving == nil {
+		return detail, err
+	}
+	// Nobody has written since the tenant was deleted: this one is as good as the one that was the last, which may be damaged.
+	return detail, w.change(ctx, func(l *store.Live) {
+		if l.Leaving != nil {
+			l.Leaving.Checkpoint = w.memory.Checkpoint
+		}
+	})
 }
 
 // takeFenceCheckpoint captures the tenant while nobody can write: going back to it loses nothing.
@@ -97,7 +106,7 @@ func (w *Work) holdGarbage(ctx context.Context, on bool) error {
 		return err
 	}
 	generation, err := w.tellPools(ctx, w.place, w.rollout.Environment)
-	if err != nil || !on || w.memory.Held { // behind the fence no pool reaches the database
+	if err != nil || !on || w.memory.Held || len(w.state.Live.Access) == 0 { // behind the fence no pool reaches the database
 		return err
 	}
 	for _, pool := range poolsOf(w.state.Live.Stable, w.state.Live.Canary) {

@@ -98,17 +98,18 @@ func (e *Engine) applyTable(ctx context.Context, place Place, environment string
 	}
 }
 
-// yielding leaves out what stands beside a tenant under a host that a tenant of the estate has come to claim: a router refuses a
-// table with one host twice, as a whole.
+// yielding leaves out what stands beside a tenant, or is leaving, under a host that a tenant of the estate has come to claim: a
+// router refuses a table with one host twice, as a whole.
 func yielding(tenants []store.Tenant) (list []store.Tenant) {
+	yields := func(t store.Tenant) bool { return t.StandsBeside() || t.Live.Leaving != nil }
 	claimed := map[string]bool{}
 	for _, t := range tenants {
 		for _, host := range t.Hosts {
-			claimed[host] = claimed[host] || !t.StandsBeside()
+			claimed[host] = claimed[host] || !yields(t)
 		}
 	}
 	for _, t := range tenants {
-		if !t.StandsBeside() || !slices.ContainsFunc(t.Hosts, func(host string) bool { return claimed[host] }) {
+		if !yields(t) || !slices.ContainsFunc(t.Hosts, func(host string) bool { return claimed[host] }) {
 			list = append(list, t)
 		}
 	}

@@ -39,6 +39,9 @@ func (e *Engine) CreateFrom(ctx context.Context, declared *estate.Estate, n NewT
 		return "", err
 	}
 	for _, t := range known {
+		if t.Name == n.Name && t.Live.Leaving != nil {
+			return "", badRequest("%s", leavingLine(n.Environment, n.Name, *t.Live.Leaving))
+		}
 		if t.Name == n.Name && (t.ServingRelease != "" || t.SchemaRelease != "") {
 			return "", badRequest("there is a tenant %s/%s already, with its data in database %s", n.Environment, n.Name, t.Database)
 		}
@@ -95,7 +98,7 @@ func templates(declared *estate.Estate) string {
 func running(known []store.Tenant, environment string) (string, error) {
 	var releases []string
 	for _, t := range known {
-		if t.ServingRelease != "" && !slices.Contains(releases, t.ServingRelease) {
+		if t.ServingRelease != "" && t.Live.Leaving == nil && !slices.Contains(releases, t.ServingRelease) {
 			releases = append(releases, t.ServingRelease)
 		}
 	}

@@ -326,32 +326,6 @@ func TestATemplateThatFailsAtTheEnd(t *testing.T) {
 	require.NotNil(t, y.pool("r-0011223344"))
 }
 
-// twice lets each step of a procedure be done a second time, with what was remembered of the first.
-func twice(t *testing.T, kind string) {
-	steps := procedures[kind]
-	t.Cleanup(func() { procedures[kind] = steps })
-	again := slices.Clone(steps)
-	for i, step := range steps {
-		again[i].Do = func(ctx context.Context, w *Work) (string, error) {
-			if _, err := step.Do(ctx, w); err != nil {
-				return "", err
-			}
-			kept, err := w.rooms.Store.Rollouts(ctx, w.promotion.ID)
-			if err != nil {
-				return "", err
-			}
-			fresh, err := w.newWork(ctx, kept[0], w.lease)
-			if err != nil {
-				return "", err
-			}
-			fresh.seq, fresh.doing = w.seq, w.doing
-			*w = *fresh
-			return step.Do(ctx, w)
-		}
-	}
-	procedures[kind] = again
-}
-
 // A server that is killed when a step has done its work, and before that was written down, does the step again with what it had
 // remembered: nothing is made twice.
 func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {

@@ -80,6 +80,7 @@ func New(rooms Rooms, holder string, log *slog.Logger, fault func(point string))
 	river.AddWorker(workers, &ringWorker{engine: e})
 	river.AddWorker(workers, &kinWorker{engine: e})
 	river.AddWorker(workers, &besideWorker{engine: e})
+	river.AddWorker(workers, &purgeWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(rooms.Store.Pool), &river.Config{
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:           workers,

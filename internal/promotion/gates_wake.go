@@ -182,7 +182,7 @@ func (w *Work) concerns(next store.Rollout) []string {
 	}
 	var topics []string
 	switch w.promotion.Kind {
-	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindCreate, KindSuspend, KindResume, KindRotate, KindMove, KindRename:
+	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindCreate, KindSuspend, KindResume, KindDelete, KindUndelete, KindPurge, KindRotate, KindMove, KindRename:
 		topics = append(topics, EnvironmentTopic(next.Environment))
 	}
 	if w.memory.Checkpoint != "" || w.memory.FenceCheckpoint != "" {

@@ -125,6 +125,6 @@ func (e *Engine) isolationPool(p store.Pool, running []runtime.PoolState, server
 func (e *Engine) Moving(ctx context.Context, environment string) (bool, error) {
 	tenants, err := e.rooms.Store.Tenants(ctx, environment)
 	return slices.ContainsFunc(tenants, func(t store.Tenant) bool {
-		return t.Live.Weight > 0 || t.Live.Updating || t.Live.Mode != "" && t.Live.Mode != router.Open
+		return t.Live.Weight > 0 || t.Live.Updating || t.Live.Mode != "" && t.Live.Mode != router.Open && !t.Live.Suspended
 	}), err
 }

@@ -59,6 +59,9 @@ func (w *Work) news(next store.Rollout, now time.Time) (notify.Message, bool) {
 	case p.Kind == KindPromote && !w.memory.NotAdmitted:
 		m.Needed = fmt.Sprintf("whoever made the release looks into it; it stays out of %s until: waybill quarantine lift %s %s", next.Environment, next.Environment, p.ReleaseName)
 		return of(estate.EventRolledBack, "%s was rolled back", what)
+	case p.Kind == KindPurge:
+		m.Needed = fmt.Sprintf("an operator looks into it: waybill promotion show %s; it is tried again within a day, or the tenant is taken back: waybill tenant undelete %s", p.ID, next.Environment+"/"+next.Tenant)
+		return of(estate.EventFailed, "its time of grace is over, and it could not be purged")
 	case p.Kind == KindPromote:
 		m.Needed = fmt.Sprintf("%s, who asked for it, looks into it; nothing was touched", p.RequestedBy)
 		return of(estate.EventFailed, "%s was not let in", what)

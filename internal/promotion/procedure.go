@@ -15,6 +15,9 @@ const (
 	KindCheckpoint    = "checkpoint"     // a checkpoint on demand
 	KindSuspend       = "suspend"        // a tenant is closed to its people, its data kept
 	KindResume        = "resume"         // and opened again
+	KindDelete        = "delete"         // a tenant is closed for good: its data goes after a time of grace
+	KindUndelete      = "undelete"       // within that time, it comes back
+	KindPurge         = "purge"          // after it, its data goes
 	KindRotate        = "rotate"         // the pools' database logins are changed
 	KindMove          = "move"           // a tenant goes to pools of its own, or back to the shared ones
 	KindRename        = "rename"         // a tenant's people reach it under other host names
@@ -86,6 +89,24 @@ var procedures = map[string][]Step{
 		{Name: "start pool", Do: wakePool},
 		{Name: "verify", Do: verifySuspended, Undo: fenceAgain},
 		{Name: "open", Do: openAgain},
+	},
+	KindDelete: {
+		{Name: "admit", Do: admitDelete},
+		{Name: "suspend", Do: closeForGood, Undo: openAfterAll},
+		{Name: "last checkpoint", Do: takeFenceCheckpoint, Undo: freeGarbageCollector}, // nobody writes after it
+		{Name: "leave", Do: leave, Undo: stay},
+	},
+	KindUndelete: {
+		{Name: "admit", Do: admitUndelete},
+		{Name: "start pool", When: servedBefore, Do: startPool, Undo: removeNewPool},
+		{Name: "verify", When: servedBefore, Do: verifySuspended, Undo: fenceAgain},
+		{Name: "open", Do: comeBack},
+	},
+	KindPurge: { // nothing of it can be undone: what fails half-way is done to its end when it is asked for again
+		{Name: "admit", Do: admitPurge},
+		{Name: "undeclare", Do: purgeDocument}, // first, so that nobody asks anything of what is half gone
+		{Name: "drop", Do: purgeData},
+		{Name: "forget", Do: forgetLeaving},
 	},
 	KindRotate: {
 		{Name: "admit", Do: admitRotate},

@@ -19,7 +19,7 @@ const suspendedMessage = "This service is suspended. Your data is kept. Please a
 // nothing of a release can be proven where nobody works.
 func (e *Engine) available(ctx context.Context, q Request, s *Snapshot) error {
 	switch q.Kind {
-	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindRotate, KindMove:
+	case KindPromote, KindConfiguration, KindRollback, KindRestore, KindRotate, KindCreate, KindMove:
 	default:
 		return nil
 	}
@@ -27,16 +27,20 @@ func (e *Engine) available(ctx context.Context, q Request, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	suspended := map[string]bool{}
+	live := map[string]store.Live{}
 	for _, t := range known {
-		suspended[t.Name] = t.Live.Suspended
+		live[t.Name] = t.Live
 	}
 	var left []estate.Tenant
 	for _, t := range s.Tenants {
+		is := live[t.Name]
+		named := len(q.Tenants) > 0 && q.Kind != KindRollback && q.Kind != KindRotate // those name all that a promotion or a login was of
 		switch {
-		case !suspended[t.Name]:
+		case !is.Suspended, q.Kind == KindCreate && is.Leaving == nil: // one whose database was lost is made anew, suspended or not
 			left = append(left, t)
-		case len(q.Tenants) > 0 && q.Kind != KindRollback && q.Kind != KindRotate: // those name all that a promotion or a login was of
+		case named && is.Leaving != nil:
+			return badRequest("%s", leavingLine(q.Environment, t.Name, *is.Leaving))
+		case named:
 			return badRequest("tenant %s is suspended: waybill tenant resume %s/%s", t.Name, q.Environment, t.Name)
 		}
 	}
@@ -49,6 +53,8 @@ func (e *Engine) available(ctx context.Context, q Request, s *Snapshot) error {
 
 func admitSuspend(ctx context.Context, w *Work) (string, error) {
 	switch {
+	case w.state.Live.Leaving != nil:
+		return "", failed("%s", leavingLine(w.rollout.Environment, w.tenant.Name, *w.state.Live.Leaving))
 	case w.state.Live.Stable == "":
 		return "", failed("nothing serves %s; there is nothing to suspend", w.tenant.Name)
 	case w.state.Live.Suspended:
@@ -66,6 +72,11 @@ func suspend(ctx context.Context, w *Work) (string, error) {
 	if message == "" {
 		message = suspendedMessage
 	}
+	return w.shut(ctx, message)
+}
+
+// shut lets nobody through any more, and fences the database.
+func (w *Work) shut(ctx context.Context, message string) (string, error) {
 	if err := w.change(ctx, func(l *store.Live) {
 		l.Suspended, l.Mode, l.HoldUntil, l.Message = true, router.Freeze, time.Time{}, message
 	}); err != nil {
@@ -106,10 +117,14 @@ func (w *Work) fenceSuspended(ctx context.Context) error {
 }
 
 func admitResume(_ context.Context, w *Work) (string, error) {
-	if !w.state.Live.Suspended {
+	switch {
+	case w.state.Live.Leaving != nil:
+		return "", failed("%s", leavingLine(w.rollout.Environment, w.tenant.Name, *w.state.Live.Leaving))
+	case !w.state.Live.Suspended:
 		return "", failed("%s is not suspended", w.tenant.Name)
 	}
 	w.rememberOld()
+	w.memory.Message = w.state.Live.Message
 	w.memory.Release, w.memory.NewPool = w.state.ServingRelease, w.state.Live.Stable
 	return "with the release that served it", nil
 }
@@ -134,7 +149,7 @@ func wakePool(ctx context.Context, w *Work) (string, error) {
 // verifySuspended lets the pool alone into the database, and proves that the business works before anybody is let through.
 func verifySuspended(ctx context.Context, w *Work) (string, error) {
 	pool := w.memory.NewPool
-	if err := w.change(ctx, func(l *store.Live) { l.Access = poolsOf(pool) }); err != nil {
+	if err := w.change(ctx, func(l *store.Live) { l.Stable, l.Access = pool, poolsOf(pool) }); err != nil {
 		return "", err
 	}
 	ready, err := w.letIn(ctx, pool)
@@ -148,11 +163,23 @@ func verifySuspended(ctx context.Context, w *Work) (string, error) {
 	return fmt.Sprintf("registry open in %.1f s; %s", ready.Seconds, flowLine(flows)), nil
 }
 
+// fenceAgain closes what was about to be opened. One that is leaving is on no pool's list then.
 func fenceAgain(ctx context.Context, w *Work) (string, error) {
 	if !w.state.Live.Suspended {
 		return "", nil
 	}
-	return "it stays suspended", w.fenceSuspended(ctx)
+	if err := w.change(ctx, func(l *store.Live) {
+		l.Mode, l.HoldUntil, l.Message = router.Freeze, time.Time{}, w.memory.Message
+		if l.Leaving != nil {
+			l.Stable = ""
+		}
+	}); err != nil {
+		return "", err
+	}
+	if err := w.tellRouter(ctx, w.place, w.rollout.Environment); err != nil {
+		return "", fmt.Errorf("tell the router to let nobody through: %w", err)
+	}
+	return "nobody is let through, as before", w.fenceSuspended(ctx)
 }
 
 // openAgain is what a tenant that served before is brought back to.
@@ -175,5 +202,5 @@ func openAgain(ctx context.Context, w *Work) (string, error) {
 	if err := w.tellRouter(ctx, w.place, w.rollout.Environment); err != nil {
 		return "", fmt.Errorf("tell the router to let people through: %w", err)
 	}
-	return "served by " + pool + " again", w.change(ctx, func(l *store.Live) { l.Suspended = false })
+	return "served by " + pool + " again", w.change(ctx, func(l *store.Live) { l.Suspended, l.Leaving = false, nil })
 }

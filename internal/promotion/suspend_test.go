@@ -1,18 +1,21 @@
 package promotion
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
 // answer is what a tenant's people get.
-func (y *yard) answer(host string) (int, string) {
+func (y *works) answer(host string) (int, string) {
 	y.t.Helper()
 	request, err := http.NewRequestWithContext(y.t.Context(), http.MethodGet, y.url+"/order", nil)
 	require.NoError(y.t, err)
@@ -86,4 +89,31 @@ func TestSuspendAndResume(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, after.Live.Suspended)
 	require.Equal(t, tenant.Live.Stable, after.Live.Cron)
+}
+
+// A tenant that cannot be opened stays suspended, and its people read why, also where it was half open.
+func TestResumeThatFails(t *testing.T) {
+	y := newYard(t)
+	r := y.life(KindSuspend, Options{Message: "The rent is due."})
+	require.Equal(t, store.Promoted, r.Outcome, r.Reason)
+	before, err := y.store.Tenant(t.Context(), "rotation", "acme")
+	require.NoError(t, err)
+	steps := procedures[KindResume]
+	t.Cleanup(func() { procedures[KindResume] = steps })
+	changed := slices.Clone(steps)
+	changed[len(changed)-1].Do = func(ctx context.Context, w *Work) (string, error) {
+		if err := w.change(ctx, func(l *store.Live) { l.Mode, l.Message, l.Cron = router.Open, "", l.Stable }); err != nil {
+			return "", err
+		}
+		return "", failed("the lights went out")
+	}
+	procedures[KindResume] = changed
+	r = y.life(KindResume, Options{})
+	require.Equal(t, store.RolledBack, r.Outcome)
+	after, err := y.store.Tenant(t.Context(), "rotation", "acme")
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	status, text := y.answer("acme.example")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, text, "The rent is due.")
 }

@@ -82,17 +82,18 @@ type Snapshot struct {
 
 // Options are what the person who asked may choose.
 type Options struct {
-	Checkpoint string    `json:"checkpoint,omitempty"` // restore: which
-	Asked      time.Time `json:"asked,omitzero"`       // restore: the time that it was chosen for, as the newest one before it
-	Of         string    `json:"of,omitempty"`         // rollback, configuration: the promotion that is taken back
-	Changed    []string  `json:"changed,omitempty"`    // configuration: which settings differ; names, never values
-	Message    string    `json:"message,omitempty"`    // suspend: what people read
-	Template   string    `json:"template,omitempty"`   // create: which
+	Checkpoint string    `json:"checkpoint,omitempty"`  // restore: which
+	Asked      time.Time `json:"asked,omitzero"`        // restore: the time that it was chosen for, as the newest one before it
+	Of         string    `json:"of,omitempty"`          // rollback, configuration: the promotion that is taken back
+	Changed    []string  `json:"changed,omitempty"`     // configuration: which settings differ; names, never values
+	Message    string    `json:"message,omitempty"`     // suspend, delete: what people read
+	GraceHours int       `json:"grace_hours,omitempty"` // delete: until the data goes
+	Template   string    `json:"template,omitempty"`    // create: which
 
 	Hosting       estate.Hosting `json:"hosting,omitempty"`        // move: to which
+	HostingBefore estate.Hosting `json:"hosting_before,omitempty"` // move: that the estate says, where it has to be written
 	Hosts         []string       `json:"hosts,omitempty"`          // rename: that people reach it under, the one for links first
 	HostsBefore   []string       `json:"hosts_before,omitempty"`   // rename: that the estate says, where it has to be written
-	HostingBefore estate.Hosting `json:"hosting_before,omitempty"` // move: that the estate says, where it has to be written
 
 	Force bool `json:"force,omitempty"` // enter although the environment before has not had the release, or took it back
 
@@ -143,6 +144,8 @@ type Memory struct {
 	ShiftStep        int            `json:"shift_step,omitempty"`
 	Shift            *baseline      `json:"shift,omitempty"`
 	BakeUntil        time.Time      `json:"bake_until,omitzero"`
+	Suspended        bool           `json:"suspended,omitempty"` // people were not let through before
+	Message          string         `json:"message,omitempty"`   // that they read then
 	Prepared         string         `json:"prepared,omitempty"`  // database that the tenant's is a copy of
 	Declaring        bool           `json:"declaring,omitempty"` // the estate was changed, or was about to be
 	Group            string         `json:"group,omitempty"`     // that the tenant moves to

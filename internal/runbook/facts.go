@@ -83,10 +83,11 @@ type Tenant struct {
 	Serving  Release
 	Schema   Release
 	Pool     string
-	Mode     string // open, hold, freeze; empty: nothing serves
-	Busy     string // promotion that it takes part in now
-	Size     int64  // of the database in bytes; 0: it does not answer
-	Why      string // why not
+	Leaving  time.Time // it was deleted, and its data goes then; zero: it was not
+	Mode     string    // open, hold, freeze; empty: nothing serves
+	Busy     string    // promotion that it takes part in now
+	Size     int64     // of the database in bytes; 0: it does not answer
+	Why      string    // why not
 
 	Last   *Promotion // the one that brought what serves; nil: not known
 	Points []Point    // newest first

@@ -59,6 +59,9 @@ func (f Facts) what() Section {
 	if t.Pool != "" {
 		rows = append(rows, []string{"pool", t.Pool}, []string{"route", t.Mode})
 	}
+	if !t.Leaving.IsZero() {
+		rows = append(rows, []string{"deleted", fmt.Sprintf("its data goes after %s; to take it back: `%s`", when(t.Leaving), command("waybill", "tenant", "undelete", f.ref()))})
+	}
 	if t.Busy != "" {
 		rows = append(rows, []string{"takes part in", "promotion " + t.Busy})
 	}

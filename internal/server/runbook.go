@@ -135,6 +135,9 @@ func (s *server) tenantFacts(ctx context.Context, env estate.Environment, t esta
 		k := known[i]
 		facts.Database, facts.Hosts, group = k.Database, k.Hosts, k.Group
 		facts.Serving, facts.Schema = s.releaseFacts(ctx, k.ServingRelease), s.releaseFacts(ctx, k.SchemaRelease)
+		if k.Live.Leaving != nil {
+			facts.Leaving = k.Live.Leaving.Until
+		}
 		facts.Pool, facts.Mode = k.Live.Stable, string(k.Live.Mode)
 		if facts.Mode == "" {
 			facts.Mode = "open"

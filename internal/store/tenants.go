@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/router"
@@ -37,6 +38,7 @@ type Live struct {
 	Updating  bool        `json:"updating,omitempty"`
 	GCHold    bool        `json:"gc_hold,omitempty"`
 	Suspended bool        `json:"suspended,omitempty"` // nobody is let through until a person says so
+	Leaving   *Leaving    `json:"leaving,omitempty"`   // it was deleted; it is suspended as well
 }
 
 // Serves says whether the pool has the tenant on its list.
@@ -73,7 +75,8 @@ func (s *Store) PutTenant(ctx context.Context, t Tenant) error {
 	return s.In(ctx, func(tx pgx.Tx) error { return s.PutTenants(ctx, tx, []Tenant{t}) })
 }
 
-// PutTenants is PutTenant for many, in tx.
+// PutTenants is PutTenant for many, in tx. What has changed is another generation: a host that a new tenant claims may be one that
+// somebody else yields, and a router takes no two tables of one generation.
 func (s *Store) PutTenants(ctx context.Context, tx pgx.Tx, tenants []Tenant) error {
 	batch := &pgx.Batch{}
 	for _, t := range tenants {
@@ -82,12 +85,34 @@ func (s *Store) PutTenants(ctx context.Context, tx pgx.Tx, tenants []Tenant) err
 			where (tenants.database, tenants.hosts, tenants.pool_group) is distinct from (excluded.database, excluded.hosts, excluded.pool_group)`,
 			t.Environment, t.Name, t.Database, t.Hosts, t.Group)
 	}
-	return tx.SendBatch(ctx, batch).Close()
+	changed := map[string]bool{}
+	for i, item := range batch.QueuedQueries {
+		item.Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() > 0 {
+				changed[tenants[i].Environment] = true
+			}
+			return nil
+		})
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	for environment := range changed {
+		if _, err := tx.Exec(ctx, "insert into generations values ($1, 1) on conflict (environment) do update set generation = generations.generation + 1", environment); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ChangeTenant changes a tenant under a row lock, provided that the rollout still holds its lease
 // (a rollout of "" asks for none), and returns the tenant as it now is.
 func (s *Store) ChangeTenant(ctx context.Context, environment, name string, lease Lease, change func(*Tenant)) (Tenant, error) {
+	return s.ChangeTenantWith(ctx, environment, name, lease, change, nil)
+}
+
+// ChangeTenantWith is ChangeTenant, with something more to be written down in the same transaction.
+func (s *Store) ChangeTenantWith(ctx context.Context, environment, name string, lease Lease, change func(*Tenant), with func(tx pgx.Tx) error) (Tenant, error) {
 	var changed Tenant
 	err := s.In(ctx, func(tx pgx.Tx) error {
 		if err := lease.check(ctx, tx); err != nil {
@@ -103,8 +128,10 @@ func (s *Store) ChangeTenant(ctx context.Context, environment, name string, leas
 			environment, name, t.ServingRelease, t.SchemaRelease, t.Live, t.Hosts, t.Group); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `insert into generations values ($1, 1) on conflict (environment) do update set generation = generations.generation + 1`, environment)
-		return err
+		if _, err = tx.Exec(ctx, `insert into generations values ($1, 1) on conflict (environment) do update set generation = generations.generation + 1`, environment); err != nil || with == nil {
+			return err
+		}
+		return with(tx)
 	})
 	return changed, err
 }

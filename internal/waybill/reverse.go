@@ -16,6 +16,8 @@ import (
 func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []store.Rollout, memories []promotion.Memory) (Reverse, error) {
 	back := "waybill rollback " + p.ID
 	switch {
+	case p.FinishedAt == nil && p.Kind == promotion.KindPurge:
+		return Reverse{Way: "none", Says: "It is under way; what has gone does not come back, but from a checkpoint."}, nil
 	case p.FinishedAt == nil:
 		return Reverse{Way: "undo", Command: back, Says: "It is under way: what it has done so far is undone, step by step."}, nil
 	case p.Outcome == store.RolledBack:
@@ -38,6 +40,12 @@ func (s Sources) reverse(ctx context.Context, p store.Promotion, rollouts []stor
 		return Reverse{Way: "none", Says: "Name it as before: waybill tenant rename " + p.Environment + "/TENANT --host HOST."}, nil
 	case p.Kind == promotion.KindMove:
 		return Reverse{Way: "none", Says: "Move it back: waybill tenant move " + p.Environment + "/TENANT --to HOSTING."}, nil
+	case p.Kind == promotion.KindDelete && len(rollouts) > 0:
+		return s.reverseDelete(ctx, p, rollouts[0], memories[0])
+	case p.Kind == promotion.KindUndelete:
+		return Reverse{Way: "none", Says: "Delete it again: waybill tenant delete " + p.Environment + "/TENANT."}, nil
+	case p.Kind == promotion.KindPurge && len(rollouts) > 0:
+		return Reverse{Way: "none", Says: "The data is gone; checkpoints of it are there: " + anew(p.Environment, rollouts[0].Tenant)}, nil
 	case p.Kind == promotion.KindRollback:
 		return Reverse{Way: "route", Command: fmt.Sprintf("waybill promote RELEASE %s", p.Environment), Says: "Promote the release again that it took back, or a better one."}, nil
 	}
@@ -92,4 +100,24 @@ func (s Sources) reverseConfiguration(ctx context.Context, back string, rollouts
 		}
 	}
 	return Reverse{Way: "none", Says: "Another pool serves by now; take that one's promotion back."}, nil
+}
+
+// reverseDelete says how a tenant that was deleted comes back now.
+func (s Sources) reverseDelete(ctx context.Context, p store.Promotion, r store.Rollout, m promotion.Memory) (Reverse, error) {
+	tenant, err := s.Store.Tenant(ctx, r.Environment, r.Tenant)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Reverse{Way: "none", Says: "It was purged since; the last checkpoint is " + m.FenceCheckpoint + ". " + anew(r.Environment, r.Tenant)}, nil
+	case err != nil:
+		return Reverse{}, err
+	case tenant.Live.Leaving == nil || tenant.Live.Leaving.Promotion != p.ID:
+		return Reverse{Way: "none", Says: "It was taken back since; nothing is there to reverse."}, nil
+	}
+	return Reverse{Way: "none", Says: fmt.Sprintf("Until %s its data is there; take it back: waybill tenant undelete %s/%s.", tenant.Live.Leaving.Until.UTC().Format(time.RFC3339), r.Environment, r.Tenant)}, nil
+}
+
+// anew says how a tenant is made again of which only checkpoints are left.
+func anew(environment, tenant string) string {
+	ref := environment + "/" + tenant
+	return "put its document back into the estate, then: waybill tenant create " + ref + " --release RELEASE --from " + ref + "/CHECKPOINT; see: waybill checkpoint list " + ref + "."
 }

@@ -192,6 +192,26 @@ func TestHowItIsReversed(t *testing.T) {
 	require.Equal(t, "none", d.Reverse.Way)
 }
 
+func TestHowADeletionIsReversed(t *testing.T) {
+	s := setup(t)
+	s.promotion("p6", estate.Breaking)
+	says := func(kind, want string) {
+		t.Helper()
+		s.exec("update promotions set kind = $1 where id = 'p6'", kind)
+		d, _ := s.cut("p6")
+		require.Equal(t, "none", d.Reverse.Way)
+		require.Contains(t, d.Reverse.Says, want)
+	}
+	s.exec(`update tenants set live = live || '{"leaving": {"until": "2026-12-24T12:00:00Z", "checkpoint": "c1", "promotion": "p6"}}' where name = 'acme'`)
+	says("delete", "Until 2026-12-24T12:00:00Z its data is there; take it back: waybill tenant undelete production/acme.")
+	s.exec("update tenants set live = live - 'leaving' where name = 'acme'")
+	says("delete", "It was taken back since")
+	says("undelete", "waybill tenant delete production/TENANT")
+	s.exec("delete from tenants where name = 'acme'")
+	says("delete", "waybill tenant create production/acme --release RELEASE --from production/acme/CHECKPOINT")
+	says("purge", "waybill checkpoint list production/acme")
+}
+
 func TestNoWaybill(t *testing.T) {
 	s := setup(t)
 	_, err := s.sources.Gather(t.Context(), "nobody's")
