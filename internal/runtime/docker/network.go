@@ -12,12 +12,14 @@ import (
 )
 
 // networkName is the network of a group: the environment's for shared pools, its own for a
-// dedicated tenant, so that its processes cannot reach those of another.
+// dedicated tenant, so that its processes cannot reach those of another. Of the router's networks the first by name is its way
+// out, which its published ports go through; where that becomes another one the engine cuts every connection. So the
+// environment's comes before those of tenants, which come and go.
 func (r *Runtime) networkName(environment, group string) string {
 	if group == sharedGroup {
 		return r.name(environment, "shared")
 	}
-	return r.name(environment, "group-"+group)
+	return r.name(environment, "tenant-"+group)
 }
 
 func (r *Runtime) listNetworks(ctx context.Context, want labels) ([]network.Summary, error) {

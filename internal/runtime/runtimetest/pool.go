@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
@@ -253,4 +256,56 @@ func badInputIsRefused(ctx context.Context, t *testing.T, b Bundle) {
 	if err != nil {
 		require.ErrorIs(t, err, os.ErrNotExist)
 	}
+}
+
+// Groups with pools of their own come and go, whatever they are called, and whoever asks the router meanwhile gets an answer, also
+// who keeps a connection open.
+func dedicatedGroupsDisturbNobody(ctx context.Context, t *testing.T, b Bundle) {
+	require.NoError(t, b.Runtime.EnsureEnvironment(ctx, b.Environment))
+	_, err := b.Runtime.EnsurePool(ctx, b.pool("p0", 0))
+	require.NoError(t, err)
+	ask := func(client *http.Client) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.Environment.HTTP+"/", nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	}
+	stop := make(chan struct{})
+	var asking errgroup.Group
+	var asked atomic.Int64
+	for _, keep := range []bool{true, false} {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: !keep}, Timeout: 10 * time.Second}
+		asking.Go(func() error {
+			for {
+				select {
+				case <-stop:
+					return nil
+				case <-time.After(5 * time.Millisecond):
+				}
+				if err := ask(client); err != nil {
+					return err
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for _, group := range []string{"aaa", "wholesale", "zzz"} {
+		pool := b.pool("p-"+group, 0)
+		pool.Group = group
+		_, err := b.Runtime.EnsurePool(ctx, pool)
+		require.NoError(t, err)
+	}
+	for _, group := range []string{"aaa", "zzz", "wholesale"} {
+		require.NoError(t, b.Runtime.RemovePool(ctx, b.Environment.Name, "p-"+group, time.Second))
+	}
+	close(stop)
+	require.NoError(t, asking.Wait())
+	require.Greater(t, asked.Load(), int64(10))
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, setup func(t *testing.T) Bundle) {
 		{"PoolThatEndsIsAnError", poolThatEndsIsAnError},
 		{"DeafPoolIsGivenUp", deafPoolIsGivenUp},
 		{"DedicatedGroupIsApart", dedicatedGroupIsApart},
+		{"DedicatedGroupsDisturbNobody", dedicatedGroupsDisturbNobody},
 		{"MissingImageIsNamed", missingImageIsNamed},
 		{"AbsentIsNotFound", absentIsNotFound},
 		{"BadInputIsRefused", badInputIsRefused},
