@@ -42,6 +42,7 @@ func (d *document) environment(e *Environment) {
 	d.rings(e.Rings)
 	d.isolation(e.Isolation)
 	d.limits(e.Limits)
+	d.resources(e.Resources)
 }
 
 // within checks a figure that was given; a default needs no check.

@@ -22,15 +22,29 @@ import (
 type Configuration struct {
 	Workers  int               `json:"workers"`
 	Settings map[string]string `json:"settings,omitempty"`
+	Memory   int64             `json:"memory,omitempty"` // bytes that each process may take; 0: not limited
+	CPUs     float64           `json:"cpus,omitempty"`   // likewise
 }
 
 // ConfigurationOf is what an environment's pools shall be started with.
 func ConfigurationOf(e estate.Environment) Configuration {
-	return Configuration{Workers: e.Workers, Settings: e.Settings}
+	memory, cpus := e.ResourcesOf()
+	return Configuration{Workers: e.Workers, Settings: e.Settings, Memory: memory, CPUs: cpus}
 }
 
 func configurationOf(p store.Pool) Configuration {
-	return Configuration{Workers: p.Workers, Settings: p.Settings}
+	return Configuration{Workers: p.Workers, Settings: p.Settings, Memory: p.Memory, CPUs: p.CPUs}
+}
+
+// usual says whether it is that of an environment that says nothing of it.
+func (c Configuration) usual() bool {
+	return c.Workers == estate.DefaultWorkers && len(c.Settings) == 0 && c.Memory == 0 && c.CPUs == 0
+}
+
+// started is a pool that is to be started with it.
+func (c Configuration) started(p store.Pool) store.Pool {
+	p.Workers, p.Settings, p.Memory, p.CPUs = c.Workers, c.Settings, c.Memory, c.CPUs
+	return p
 }
 
 // Hash is the same for the same configuration: 64 hex digits.
@@ -42,11 +56,25 @@ func (c Configuration) Hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// resources are what the estate would say of them.
+func (c Configuration) resources() *estate.Resources {
+	if c.Memory == 0 && c.CPUs == 0 {
+		return nil
+	}
+	return &estate.Resources{MemoryGiB: float64(c.Memory) / (1 << 30), CPUs: c.CPUs}
+}
+
 // Differences are the names of what two configurations say differently, sorted; never values, which may be nobody's business.
 func (c Configuration) Differences(other Configuration) []string {
 	var names []string
 	if c.Workers != other.Workers {
 		names = append(names, "workers")
+	}
+	if c.Memory != other.Memory {
+		names = append(names, "resources.memory_gib")
+	}
+	if c.CPUs != other.CPUs {
+		names = append(names, "resources.cpus")
 	}
 	for name, value := range c.Settings {
 		if now, there := other.Settings[name]; !there || now != value {
@@ -72,7 +100,7 @@ func (w *Work) nameNewPool(ctx context.Context, r release.Release, wanted Config
 	name := poolName(w.group(), r, login.Version)
 	there, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, name)
 	switch {
-	case errors.Is(err, store.ErrNotFound) && wanted.Workers == estate.DefaultWorkers && len(wanted.Settings) == 0:
+	case errors.Is(err, store.ErrNotFound) && wanted.usual():
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	case err != nil || len(wanted.Differences(configurationOf(there))) > 0:
@@ -126,7 +154,7 @@ func (e *Engine) configure(ctx context.Context, q *Request, s *Snapshot) error {
 		if err != nil {
 			return err
 		}
-		s.Environment.Workers, s.Environment.Settings = before.Workers, before.Settings
+		s.Environment.Workers, s.Environment.Settings, s.Environment.Resources = before.Workers, before.Settings, before.resources()
 	}
 	found, err := e.served(ctx, s.Environment)
 	if err != nil {

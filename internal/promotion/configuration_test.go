@@ -21,6 +21,15 @@ func TestDifferences(t *testing.T) {
 	require.Equal(t, []string{"settings.limit_time_cpu", "settings.proxy_mode", "workers"}, plain.Differences(other))
 	require.Equal(t, plain.Differences(other), other.Differences(plain))
 	require.NotEqual(t, plain.Hash(), other.Hash())
+
+	bounded := ConfigurationOf(estate.Environment{Workers: 2, Resources: &estate.Resources{MemoryGiB: 1.5, CPUs: .5}})
+	require.Equal(t, Configuration{Workers: 2, Memory: 3 << 29, CPUs: .5}, bounded)
+	require.Equal(t, []string{"resources.cpus", "resources.memory_gib"}, plain.Differences(bounded))
+	require.NotEqual(t, plain.Hash(), bounded.Hash())
+	require.True(t, plain.usual())
+	require.False(t, bounded.usual())
+	require.Equal(t, bounded, configurationOf(bounded.started(store.Pool{})))
+	require.Equal(t, &estate.Resources{MemoryGiB: 1.5, CPUs: .5}, bounded.resources(), "what is taken back is said as the estate says it")
 }
 
 // configured is an environment of two tenants, of which a pool serves one, and an estate that says something else of it.
@@ -111,7 +120,7 @@ func TestPoolsOfAnotherConfigurationHaveAnotherName(t *testing.T) {
 		return w.memory.NewPool
 	}
 	base := poolName("shared", r, 0)
-	require.Equal(t, base, name(Configuration{2, map[string]string{"smtp_password": "hunter2"}}), "it is there, and just so")
+	require.Equal(t, base, name(Configuration{Workers: 2, Settings: map[string]string{"smtp_password": "hunter2"}}), "it is there, and just so")
 	require.Equal(t, base+"-"+Configuration{Workers: 2}.Hash()[:6], name(Configuration{Workers: 2}), "the name is taken by another configuration")
 	require.Equal(t, base+"-"+Configuration{Workers: 4}.Hash()[:6], name(Configuration{Workers: 4}))
 	r.Digest = "sha256:" + strings.Repeat("6", 64)

@@ -298,7 +298,7 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 		return runtime.PoolState{}, err
 	}
 	return place.Runtime.EnsurePool(ctx, runtime.Pool{
-		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers,
+		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers, Memory: p.Memory, CPUs: p.CPUs,
 		Files: runtime.Files{
 			bridge.OdooConfFile: conf,
 			bridge.PoolFile:     file,

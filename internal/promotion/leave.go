@@ -238,8 +238,7 @@ func stay(ctx context.Context, w *Work) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look up release %s, which served %s: %w", w.memory.OldRelease, w.tenant.Name, err)
 	}
-	pool := store.Pool{Environment: w.rollout.Environment, Name: old, Release: r.Digest, Image: w.rooms.Image(r), Group: w.state.Group,
-		Workers: w.memory.OldConfiguration.Workers, Settings: w.memory.OldConfiguration.Settings}
+	pool := w.memory.OldConfiguration.started(store.Pool{Environment: w.rollout.Environment, Name: old, Release: r.Digest, Image: w.rooms.Image(r), Group: w.state.Group})
 	if err := w.rooms.Store.PutPool(ctx, pool); err != nil {
 		return "", err
 	}

@@ -23,14 +23,15 @@ func startPool(ctx context.Context, w *Work) (string, error) {
 	if err := w.place.Runtime.EnsureEnvironment(ctx, w.runtimeEnvironment()); err != nil {
 		return "", err
 	}
-	pool := store.Pool{Environment: w.rollout.Environment, Name: w.memory.NewPool, Release: r.Digest, Image: w.rooms.Image(r),
-		Group: w.group(), Workers: w.env.Environment.Workers, Settings: w.env.Environment.Settings}
+	pool := ConfigurationOf(w.env.Environment).started(store.Pool{Environment: w.rollout.Environment, Name: w.memory.NewPool, Release: r.Digest, Image: w.rooms.Image(r),
+		Group: w.group()})
 	if w.promotion.Kind == KindRotate { // nothing but its login is another one
 		old, err := w.rooms.Store.GetPool(ctx, w.rollout.Environment, w.memory.OldPool)
 		if err != nil {
 			return "", fmt.Errorf("look up pool %s: %w", w.memory.OldPool, err)
 		}
-		pool.Image, pool.Workers, pool.Settings = old.Image, old.Workers, old.Settings
+		pool = configurationOf(old).started(pool)
+		pool.Image = old.Image
 	}
 	if err := w.rooms.Store.PutPool(ctx, pool); err != nil {
 		return "", err

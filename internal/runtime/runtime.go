@@ -30,12 +30,13 @@ type Environment struct {
 // Pool is the processes of one release in one environment.
 type Pool struct {
 	Environment string
-	Name        string // DNS label, unique in the environment
-	Group       string // "shared", or the tenant's name where it is dedicated: own data folder and network
-	Image       string // repository@digest, as the runtime can pull it
-	Workers     int    // HTTP worker processes; 0: one threaded process
-	Memory      int64  // limit in bytes on each process's container; 0: none
-	Files       Files  // mounted read-only at /etc/waybill
+	Name        string  // DNS label, unique in the environment
+	Group       string  // "shared", or the tenant's name where it is dedicated: own data folder and network
+	Image       string  // repository@digest, as the runtime can pull it
+	Workers     int     // HTTP worker processes; 0: one threaded process
+	Memory      int64   // limit in bytes on each process's container; 0: none
+	CPUs        float64 // that each process may use at once; 0: no limit
+	Files       Files   // mounted read-only at /etc/waybill
 }
 
 // Files are contents by file name (no folders): configuration and secrets of a container.

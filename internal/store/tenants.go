@@ -56,6 +56,8 @@ type Pool struct {
 	Group       string            `db:"pool_group"`
 	Workers     int               `db:"workers"`
 	Settings    map[string]string `db:"settings"`
+	Memory      int64             `db:"memory"` // bytes that each process may take; 0: not limited
+	CPUs        float64           `db:"cpus"`   // likewise
 }
 
 const tenantColumns = "environment, name, database, hosts, pool_group, serving_release, schema_release, live"
@@ -176,9 +178,10 @@ func (s *Store) PutPool(ctx context.Context, p Pool) error {
 	if p.Settings == nil {
 		p.Settings = map[string]string{}
 	}
-	_, err := s.Pool.Exec(ctx, `insert into pools values ($1, $2, $3, $4, $5, $6, $7) on conflict (environment, name)
-		do update set release = excluded.release, image = excluded.image, workers = excluded.workers, settings = excluded.settings`,
-		p.Environment, p.Name, p.Release, p.Image, p.Group, p.Workers, p.Settings)
+	_, err := s.Pool.Exec(ctx, `insert into pools (environment, name, release, image, pool_group, workers, settings, memory, cpus) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		on conflict (environment, name) do update set release = excluded.release, image = excluded.image, workers = excluded.workers, settings = excluded.settings,
+			memory = excluded.memory, cpus = excluded.cpus`,
+		p.Environment, p.Name, p.Release, p.Image, p.Group, p.Workers, p.Settings, p.Memory, p.CPUs)
 	return err
 }
 

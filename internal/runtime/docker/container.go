@@ -38,6 +38,7 @@ type process struct {
 	ReadOnly    bool // root file system
 	Pids        int64
 	Memory      int64
+	CPUs        float64 `json:",omitempty"`
 	User        string
 
 	// AnyImage leaves the image out of the hash: a router is not replaced for a newer binary.
@@ -164,7 +165,7 @@ func (r *Runtime) create(ctx context.Context, name, spec string, p process) erro
 			CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 			Tmpfs:     map[string]string{"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},
 			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "20m", "max-file": "3"}},
-			Resources: container.Resources{PidsLimit: &p.Pids, Memory: p.Memory, MemorySwap: p.Memory, CPUShares: r.opt.CPUShares},
+			Resources: container.Resources{PidsLimit: &p.Pids, Memory: p.Memory, MemorySwap: p.Memory, NanoCPUs: int64(p.CPUs * 1e9), CPUShares: r.opt.CPUShares},
 		},
 		NetworkingConfig: networking,
 	})

@@ -59,7 +59,7 @@ func TestPoolIsBounded(t *testing.T) {
 	r := setup(t, image).runtime
 	t.Cleanup(func() { require.NoError(t, r.RemoveEnvironment(context.WithoutCancel(t.Context()), "e")) })
 	_, err := r.EnsurePool(t.Context(), runtime.Pool{
-		Environment: "e", Name: "p", Image: image, Memory: 256 << 20, Files: runtime.Files{"odoo.conf": nil},
+		Environment: "e", Name: "p", Image: image, Memory: 256 << 20, CPUs: 1.5, Files: runtime.Files{"odoo.conf": nil},
 	})
 	require.NoError(t, err)
 	for _, role := range rolesOf(0) {
@@ -70,6 +70,7 @@ func TestPoolIsBounded(t *testing.T) {
 		require.Equal(t, container.RestartPolicyUnlessStopped, h.RestartPolicy.Name)
 		require.EqualValues(t, 256<<20, h.Memory)
 		require.EqualValues(t, 256<<20, h.MemorySwap)
+		require.EqualValues(t, 1_500_000_000, h.NanoCPUs)
 		require.NotNil(t, h.PidsLimit)
 		require.EqualValues(t, 2048, *h.PidsLimit)
 		require.Equal(t, "json-file", h.LogConfig.Type)

@@ -134,7 +134,7 @@ func (r *Runtime) poolProcess(pool runtime.Pool, role string) process {
 		Image: pool.Image, Command: command, Env: odooEnv(role),
 		Mounts: r.odooMounts(r.poolDir(pool.Environment, pool.Name), pool.Environment, pool.Group),
 		Alias:  alias(pool.Name, role),
-		Pids:   2048, Memory: pool.Memory, User: r.user(),
+		Pids:   2048, Memory: pool.Memory, CPUs: pool.CPUs, User: r.user(),
 	}
 }
 
