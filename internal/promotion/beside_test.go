@@ -297,6 +297,29 @@ func TestBesideGoesAway(t *testing.T) {
 	require.Equal(t, store.Promoted, l.ends(id).Outcome)
 }
 
+// Steps that were done and not written down are done again, and a server is killed in the middle of what makes it and of what takes it away.
+func TestBesideHoweverOftenAServerDies(t *testing.T) {
+	l := newLookout(t)
+	twice(t, KindBeside, KindDropBeside)
+	killed := kills(t, l.engine, "inside:restore", "inside:neutralise", "inside:drop")
+	living := l.tenant("acme")
+	id, err := l.beside(BesideRequest{Name: "look", Host: "look.example"})
+	require.NoError(t, err)
+	r := l.ends(id)
+	require.Equal(t, store.Promoted, r.Outcome, r.Reason)
+	require.Equal(t, 1, l.count("rotated__b_look", "orders"))
+	require.Equal(t, 0, l.count("rotated__b_look", "ir_cron where active"))
+	status, said := l.get("look.example")
+	require.Equal(t, http.StatusOK, status, said)
+	id, err = l.engine.DropBeside(t.Context(), "rotation", "acme", "look", "ann")
+	require.NoError(t, err)
+	r = l.ends(id)
+	require.Equal(t, store.Promoted, r.Outcome, r.Reason)
+	require.Empty(t, l.trace())
+	require.Empty(t, killed(), "not killed there")
+	require.Equal(t, living, l.tenant("acme"))
+}
+
 // A tenant of the estate that comes to claim the host gets it; the routes of all others go on.
 func TestBesideYields(t *testing.T) {
 	living := store.Tenant{Name: "bolt", Hosts: []string{"look.example"}}

@@ -124,36 +124,6 @@ func (f *farewell) exists(database string) bool {
 	return there
 }
 
-// twice makes each step of a procedure be done a second time, by a server that knows what was remembered, as after a kill when it
-// had done its work and before that was written down.
-func twice(t *testing.T, kinds ...string) {
-	t.Helper()
-	for _, kind := range kinds {
-		steps := procedures[kind]
-		t.Cleanup(func() { procedures[kind] = steps })
-		changed := slices.Clone(steps)
-		for i, step := range steps {
-			changed[i].Do = func(ctx context.Context, w *Work) (string, error) {
-				if _, err := step.Do(ctx, w); err != nil {
-					return "", err
-				}
-				kept, err := w.rooms.Store.Rollouts(ctx, w.promotion.ID)
-				if err != nil {
-					return "", err
-				}
-				again, err := w.newWork(ctx, kept[0], w.lease)
-				if err != nil {
-					return "", err
-				}
-				again.seq, again.doing = w.seq, w.doing
-				*w = *again
-				return step.Do(ctx, w)
-			}
-		}
-		procedures[kind] = changed
-	}
-}
-
 func TestDeleteAndUndelete(t *testing.T) {
 	f := newFarewell(t)
 	before := f.tenant("cord")
@@ -467,7 +437,7 @@ func TestDeleteOfATenantThatTheEstateDoesNotHave(t *testing.T) {
 func TestLeavingHoweverOftenAServerDies(t *testing.T) {
 	f := newFarewell(t)
 	twice(t, KindDelete, KindUndelete, KindPurge)
-	killed := f.kills("inside:checkpoint", "inside:leave", "inside:admit", "inside:undeclare", "inside:drop", "inside:files", "inside:forget")
+	killed := kills(t, f.engine, "inside:checkpoint", "inside:leave", "inside:admit", "inside:undeclare", "inside:drop", "inside:files", "inside:forget")
 	f.deleted("cord")
 	require.Equal(t, 1, f.jobs())
 	require.Nil(t, f.pool("cord-0011223344"))
@@ -480,27 +450,6 @@ func TestLeavingHoweverOftenAServerDies(t *testing.T) {
 	f.purged("cord", "rotated_cord")
 	require.Empty(t, killed(), "not killed there")
 	f.serves("acme.example")
-}
-
-// kills lets the server die once at each of those points; what is returned says at which it did not. The lease of a rollout whose
-// server died runs out, and whoever looks for it goes on.
-func (f *farewell) kills(points ...string) func() []string {
-	f.engine.fault = func(point string) {
-		f.mu.Lock()
-		at := slices.Index(points, point)
-		if at >= 0 {
-			points = slices.Delete(points, at, at+1)
-		}
-		f.mu.Unlock()
-		if at >= 0 {
-			panic("killed at " + point)
-		}
-	}
-	return func() []string {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return slices.Clone(points)
-	}
 }
 
 // purged looks whether anything is left of a tenant that was.

@@ -174,11 +174,14 @@ func TestAMoveThatFails(t *testing.T) {
 	}
 }
 
-// A server that dies when a step has done its work does it again.
-func TestAMoveOfWhichEachStepIsDoneTwice(t *testing.T) {
+// A server that dies when a step has done its work, or in the middle of it, does it again.
+func TestAMoveHoweverOftenAServerDies(t *testing.T) {
 	y := newHouse(t)
+	y.declared.Environments[0].HoldBudget = time.Minute
 	twice(t, KindMove)
+	killed := kills(t, y.engine, "inside:declare", "inside:hold", "inside:hand over")
 	r := y.move(estate.Dedicated)
+	require.Empty(t, killed(), "not killed there")
 	require.Equal(t, store.Promoted, r.Outcome, r.Reason)
 	y.lives("acme", acmesPool)
 }
