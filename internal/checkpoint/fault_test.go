@@ -129,7 +129,7 @@ func TestRestoreKilled(t *testing.T) {
 	want := b.content(b.db)
 	m := b.capture("")
 	ref := m.Ref()
-	for i, at := range []errand{{Stage: "download", Done: 2}, {Stage: "restore"}, {Stage: "compare", Done: 2}, {Stage: "filestore", Done: 9}} {
+	for i, at := range []errand{{Stage: "download", Done: 2}, {Stage: "restore"}, {Stage: "restore", Done: 4}, {Stage: "compare", Done: 2}, {Stage: "filestore", Done: 9}} {
 		to := b.target(fmt.Sprint("cp_restorekilled_", i))
 		at.Restore, at.To = &ref, to
 		b.killedAt(at)
@@ -272,7 +272,7 @@ func TestOneRestoreAtATime(t *testing.T) {
 	first := make(chan error, 1)
 	go func() {
 		_, err := b.store.Restore(t.Context(), m.Ref(), to, func(p Progress) {
-			if p.Stage == "restore" {
+			if p.Stage == "restore" && p.Done == 0 {
 				close(started)
 				<-finish
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -90,11 +91,18 @@ func (t *tail) String() string {
 // runProgram runs one of PostgreSQL's programs to its end. It dies with us, and with ctx, its own
 // workers included. stdout may be nil.
 func runProgram(ctx context.Context, path string, env []string, stdout *strings.Builder, args ...string) error {
+	return runTelling(ctx, path, env, stdout, &tail{}, args...)
+}
+
+// runTelling is runProgram where somebody reads what the program tells on its standard error; an error is what it then says.
+func runTelling(ctx context.Context, path string, env []string, stdout *strings.Builder, said interface {
+	io.Writer
+	fmt.Stringer
+}, args ...string) error {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = env
 	cmd.Dir = "/"
-	var said tail
-	cmd.Stderr = &said
+	cmd.Stderr = said
 	if stdout != nil {
 		cmd.Stdout = stdout
 	}

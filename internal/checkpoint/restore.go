@@ -204,8 +204,7 @@ var (
 // load runs pg_restore as the owner: all but grants, where every error counts; then the grants, which may name
 // roles that this server does not have.
 func (s *Store) load(ctx context.Context, m *Manifest, to Target, dump string, out *Restored, progress func(Progress)) error {
-	total := int64(len(m.Tables))
-	progress(Progress{Stage: "restore", Total: total})
+	progress(Progress{Stage: "restore"})
 	conn, err := connect(ctx, to.AdminURL, to.Database)
 	if err != nil {
 		return err
@@ -250,7 +249,9 @@ func (s *Store) load(ctx context.Context, m *Manifest, to Target, dump string, o
 		if err := os.WriteFile(path, []byte(list), 0o600); err != nil {
 			return err
 		}
-		return runProgram(ctx, tools.Path("pg_restore"), env, nil, append([]string{"--format=directory", "--no-password",
+		total := int64(strings.Count(list, "\n"))
+		said := &items{seen: map[string]bool{}, done: func(n int64) { progress(Progress{Stage: "restore", Done: min(n, total), Total: total}) }}
+		return runTelling(ctx, tools.Path("pg_restore"), env, nil, said, append([]string{"--format=directory", "--no-password", "--verbose",
 			"--no-owner", "--role=" + to.Owner, "--use-list=" + path, "--dbname=" + to.Database, dump}, more...)...)
 	}
 	if err := pass(main.String(), "main.list", "--exit-on-error", "--jobs="+strconv.Itoa(jobs),

@@ -31,7 +31,7 @@ func ParseRef(text string) (Ref, error) {
 // Progress says how far a capture, a verification or a restore is.
 type Progress struct {
 	Stage string // dump, upload, filestore, manifest; read, files; download, restore, compare, analyze
-	Done  int64  // files, tables or objects of this stage
+	Done  int64  // files, tables or objects of this stage; of restore, entries of the dump
 	Total int64  // 0 where not known beforehand
 }
 

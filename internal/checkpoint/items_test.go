@@ -1,0 +1,40 @@
+package checkpoint
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestItems(t *testing.T) {
+	said := `pg_restore: connecting to database for restore
+pg_restore: processing item 3412 ENCODING ENCODING
+pg_restore: processing item 215 TABLE orders
+pg_restore: creating TABLE "public.orders"
+pg_restore: entering main parallel loop
+pg_restore: launching item 3300 TABLE DATA orders
+pg_restore: processing data for table "public.orders"
+pg_restore: error: could not execute query: ERROR:  relation "x" does not exist
+Command was: ALTER TABLE x
+pg_restore: finished item 3300 TABLE DATA orders
+pg_restore: finished item 3300 TABLE DATA orders
+`
+	for _, size := range []int{1, 7, 64, len(said)} {
+		var told []int64
+		i := &items{seen: map[string]bool{}, done: func(n int64) { told = append(told, n) }}
+		for at := 0; at < len(said); at += size {
+			_, err := i.Write([]byte(said[at:min(len(said), at+size)]))
+			require.NoError(t, err)
+		}
+		require.Equal(t, []int64{1, 2, 3}, told)
+		require.Equal(t, `pg_restore: error: could not execute query: ERROR:  relation "x" does not exist; Command was: ALTER TABLE x`, i.String())
+	}
+
+	i := &items{seen: map[string]bool{}, done: func(int64) {}}
+	for range 100 { // a statement without an end does not fill the memory
+		_, err := i.Write([]byte(strings.Repeat("x", 64<<10)))
+		require.NoError(t, err)
+	}
+	require.Less(t, cap(i.line)+cap(i.others.buf), 1<<20)
+}
