@@ -46,7 +46,7 @@ type Backend struct {
 	Version     string
 	// CheckIsolation begins a run that tries whether an environment's tenants are apart, and says which.
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
-	// Neighbours is what each tenant took lately; false: that is not known yet.
+	// Neighbours is what each tenant took lately; false: that is not known yet. nil: it never is.
 	Neighbours func(environment string) (Neighbours, bool)
 }
 

@@ -33,20 +33,24 @@ func (b Backend) neighbourRoutes(api huma.API) {
 		if _, there := declared.Environment(in.Environment); !there {
 			return nil, huma.Error404NotFound(fmt.Sprintf("the estate has no environment %q", in.Environment))
 		}
-		found, ok := b.Neighbours(in.Environment)
-		if !ok {
-			found = Neighbours{Environment: in.Environment, Shares: []neighbour.Share{}}
-		}
-		return reply(found, nil)
+		return reply(b.neighbours(in.Environment), nil)
 	}, does(identity.StatusRead), describe("Who takes how much", "What each tenant took of its pool and of the database server in the last minute, and who is a noisy neighbour"))
+}
+
+func (b Backend) neighbours(environment string) Neighbours {
+	if b.Neighbours != nil {
+		if found, ok := b.Neighbours(environment); ok {
+			return found
+		}
+	}
+	return Neighbours{Environment: environment, Shares: []neighbour.Share{}}
 }
 
 // markNoisy names, in a status, tenants that leave too little to the others of their pool.
 func (b Backend) markNoisy(s *Status) {
 	for i := range s.Environments {
 		env := &s.Environments[i]
-		found, _ := b.Neighbours(env.Name)
-		for _, share := range found.Shares {
+		for _, share := range b.neighbours(env.Name).Shares {
 			if share.Noisy && slices.ContainsFunc(env.Tenants, func(t Tenant) bool { return t.Name == share.Tenant }) {
 				env.Problems = append(env.Problems, fmt.Sprintf("%s takes %.0f %% of what the tenants of pool %s take, which is nearly spent; the others wait behind it: waybill tenant top %s",
 					share.Tenant, 100*share.OfUsed, share.Pool, env.Name))

@@ -199,5 +199,13 @@ func (w *Work) handTo(ctx context.Context, from, to string) (string, error) {
 
 // removeOld is the end: what was copied serves, so the first copy goes.
 func removeOld(ctx context.Context, w *Work) (string, error) {
-	return "the files in the folder before are gone", w.removeData(ctx, w.memory.OldGroup)
+	if err := w.removeData(ctx, w.memory.OldGroup); err != nil {
+		return "", err
+	}
+	detail := "the files in the folder before are gone"
+	if w.memory.OldGroup == string(estate.Shared) {
+		return detail, nil
+	}
+	more, err := w.purgeGroup(ctx, w.memory.OldGroup) // nobody else had it
+	return detail + more, err
 }

@@ -144,6 +144,10 @@ func TestMoveToPoolsOfItsOwnAndBack(t *testing.T) {
 	require.Less(t, old.ModTime(), time.Now().Add(-47*time.Hour), "a session does not grow younger")
 	require.NoError(t, os.Remove(filepath.Join(y.DataDir("rotation", "shared"), "filestore/rotated/ef/ef01")))
 	require.NoError(t, os.Remove(filepath.Join(y.DataDir("rotation", "shared"), "filestore/rotated/ef")))
+	require.NoDirExists(t, y.DataDir("rotation", "acme"))
+	missing, err := y.place.Databases.Missing(t.Context(), []string{ownerRole("rotation", "acme"), poolRole("rotation", acmesPool)})
+	require.NoError(t, err)
+	require.Len(t, missing, 2, "no role of its own is left")
 	y.declared.Tenants[0].Hosting = estate.Shared
 	y.lives("shared", "r-0011223344")
 }

@@ -169,24 +169,25 @@ func purgeData(ctx context.Context, w *Work) (string, error) {
 	if w.state.Group == string(estate.Shared) {
 		return detail, nil
 	}
-	more, err := w.purgeGroup(ctx, mine)
+	more, err := w.purgeGroup(ctx, w.state.Group)
 	return detail + more, err
 }
 
 // purgeGroup removes what a dedicated tenant had for itself alone: sessions, logins, and the role that owned its tables.
-func (w *Work) purgeGroup(ctx context.Context, owner string) (string, error) {
-	if left, err := os.ReadDir(filepath.Dir(w.filestore())); err == nil && len(left) > 0 {
-		return fmt.Sprintf("; the folder of %s stays, where there are files of other databases", w.state.Group), nil
+func (w *Work) purgeGroup(ctx context.Context, group string) (string, error) {
+	owner := ownerRole(w.rollout.Environment, group)
+	if left, err := os.ReadDir(filepath.Dir(w.filestoreOf(group))); err == nil && len(left) > 0 {
+		return fmt.Sprintf("; the folder of %s stays, where there are files of other databases", group), nil
 	}
-	if err := os.RemoveAll(w.place.Runtime.DataDir(w.rollout.Environment, w.state.Group)); err != nil {
-		return "", fmt.Errorf("remove the folder of %s: %w", w.state.Group, err)
+	if err := os.RemoveAll(w.place.Runtime.DataDir(w.rollout.Environment, group)); err != nil {
+		return "", fmt.Errorf("remove the folder of %s: %w", group, err)
 	}
 	_, _, pools, err := w.rooms.Store.Snapshot(ctx, w.rollout.Environment)
 	if err != nil {
 		return "", err
 	}
 	for _, p := range pools {
-		if p.Group == w.state.Group {
+		if p.Group == group {
 			if _, err := w.removePool(ctx, w.place, p.Environment, p.Name); err != nil {
 				return "", err
 			}
