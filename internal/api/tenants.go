@@ -56,14 +56,11 @@ func (b Backend) tenantRoutes(api huma.API) {
 			To estate.Hosting `json:"to" enum:"shared,dedicated" doc:"The hosting that it moves to"`
 		}
 	}) (*body[Asked], error) {
-		if err := b.may(ctx, identity.TenantMove, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+		declared, by, err := b.aboutTenant(ctx, identity.TenantMove, in.TenantPath)
+		if err != nil {
 			return nil, err
 		}
-		declared, err := b.Estate(ctx)
-		if err != nil {
-			return nil, problem(err)
-		}
-		id, err := b.Engine.MoveTenant(ctx, declared, in.Environment, in.Tenant, in.Body.To, personOf(ctx).Name)
+		id, err := b.Engine.MoveTenant(ctx, declared, in.Environment, in.Tenant, in.Body.To, by)
 		return reply(Asked{Promotion: id}, err)
 	}, does(identity.TenantMove))
 	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/rename", func(ctx context.Context, in *struct {
@@ -72,14 +69,11 @@ func (b Backend) tenantRoutes(api huma.API) {
 			Hosts []string `json:"hosts" minItems:"1" maxItems:"50" doc:"Host names, the one for links in mails first"`
 		}
 	}) (*body[Asked], error) {
-		if err := b.may(ctx, identity.TenantMove, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+		declared, by, err := b.aboutTenant(ctx, identity.TenantMove, in.TenantPath)
+		if err != nil {
 			return nil, err
 		}
-		declared, err := b.Estate(ctx)
-		if err != nil {
-			return nil, problem(err)
-		}
-		id, err := b.Engine.RenameTenant(ctx, declared, in.Environment, in.Tenant, in.Body.Hosts, personOf(ctx).Name)
+		id, err := b.Engine.RenameTenant(ctx, declared, in.Environment, in.Tenant, in.Body.Hosts, by)
 		return reply(Asked{Promotion: id}, err)
 	}, does(identity.TenantMove))
 	huma.Post(api, "/api/v1/tenants/{environment}/{tenant}/delete", func(ctx context.Context, in *struct {
