@@ -58,8 +58,8 @@ func existing(dir string) string {
 	return dir
 }
 
-// bytesIn is what the files in a folder take. None is there: none.
-func bytesIn(ctx context.Context, dir string) (bytes int64, err error) {
+// BytesIn is what the files in a folder take. One that is not there takes nothing; files that go meanwhile do not count.
+func BytesIn(ctx context.Context, dir string) (bytes int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -100,7 +98,7 @@ func (s *server) measure(ctx context.Context, place promotion.Place, t store.Ten
 	if err != nil {
 		return err
 	}
-	files, err := sizeOf(ctx, filepath.Join(place.Runtime.DataDir(t.Environment, t.Group), "filestore", t.Database))
+	files, err := promotion.BytesIn(ctx, place.Filestore(t.Environment, t.Group, t.Database))
 	if err != nil {
 		return fmt.Errorf("measure the files of %s/%s: %w", t.Environment, t.Name, err)
 	}
@@ -148,31 +146,4 @@ func levelOf(share float64, before int) int {
 		}
 	}
 	return level
-}
-
-// sizeOf is what a folder's files take, in bytes. One that is not there takes nothing; files that go meanwhile don't count.
-func sizeOf(ctx context.Context, folder string) (total int64, err error) {
-	err = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !entry.Type().IsRegular() {
-			return nil
-		}
-		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			total += info.Size()
-		}
-		return err
-	})
-	return total, err
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -57,18 +55,4 @@ func TestStorageIsTold(t *testing.T) {
 	require.Len(t, usage, 1)
 	require.Equal(t, 2, usage[0].Level)
 	require.NoError(t, s.store.ForgetUsage(t.Context(), "production", "east"))
-}
-
-func TestSizeOfAFolder(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "ab"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ab", "abcd"), make([]byte, 1234), 0o644))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "x"), make([]byte, 66), 0o644))
-	require.NoError(t, os.Symlink("/etc", filepath.Join(dir, "elsewhere")))
-	size, err := sizeOf(t.Context(), dir)
-	require.NoError(t, err)
-	require.EqualValues(t, 1300, size)
-	size, err = sizeOf(t.Context(), filepath.Join(dir, "none"))
-	require.NoError(t, err)
-	require.Zero(t, size)
 }
