@@ -34,6 +34,11 @@ func (e *Engine) MoveTenant(ctx context.Context, declared *estate.Estate, enviro
 	if hostingOf(living.Group) == to {
 		return "", badRequest("%s/%s is %s already", environment, tenant, to)
 	}
+	if beside, err := e.accompanied(ctx, environment, tenant); err != nil {
+		return "", err
+	} else if beside != "" { // it is in the folder and belongs to the role that would go
+		return "", badRequest("%s", beside)
+	}
 	q := Request{Kind: KindMove, Environment: environment, Tenants: []string{tenant}, By: by, Options: Options{Hosting: to}, group: living.Group}
 	after := declared
 	if snapshot.Tenants[0].Hosting != to { // else a person has written it, or a pull request
@@ -105,7 +110,7 @@ func (w *Work) dataDir(group string) string {
 
 // roomFor refuses what the disk has no room for: the files are there twice until the end.
 func (w *Work) roomFor(ctx context.Context, to string) error {
-	bytes, err := bytesIn(ctx, w.filestore())
+	bytes, err := BytesIn(ctx, w.filestore())
 	if err != nil {
 		return err
 	}

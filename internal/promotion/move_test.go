@@ -221,6 +221,16 @@ func TestMovesThatMakeNoSense(t *testing.T) {
 	r := y.move(estate.Dedicated)
 	require.Contains(t, r.Reason, "Waybill knows nothing of it")
 	require.NoError(t, os.RemoveAll(y.DataDir("rotation", "acme")))
+
+	// What stands beside it is in the folder that would go.
+	require.NoError(t, y.store.In(t.Context(), func(tx pgx.Tx) error {
+		return y.store.PutBeside(t.Context(), tx, store.Beside{Environment: "rotation", Tenant: "acme", Name: "look", Database: "rotated__b_look", Checkpoint: "c1", Promotion: r.PromotionID, ExpiresAt: time.Now().Add(time.Hour)})
+	}))
+	_, err = y.engine.MoveTenant(t.Context(), y.declared, "rotation", "acme", estate.Dedicated, "bob")
+	require.ErrorContains(t, err, "waybill restore drop rotation/acme look")
+	_, err = y.store.Pool.Exec(t.Context(), "delete from besides")
+	require.NoError(t, err)
+
 	y.lives("shared", "r-0011223344")
 
 	y.declared.Tenants[0].Hosting = estate.Shared
