@@ -31,13 +31,13 @@ demo-full: build ## The demo with rehearsals, a release that real traffic finds 
 	$(WITH) packages docker base -- hack/demo.sh -full -deadline 30m
 
 .PHONY: test
-test: build ## Everything that guards a change, on real parts; sets up what it needs (about 30 minutes on two cores, more the first time)
+test: build ## Everything that guards a change, on real parts; sets up what it needs (about 40 minutes on two cores, more the first time)
 	$(WITH) packages docker base -- hack/test.sh core
 
 ##@ Further tests
 
 .PHONY: test-unit
-test-unit: ## What needs no root, no Docker and no Odoo (about three minutes)
+test-unit: ## What needs no root, no Docker and no Odoo (three to eight minutes)
 	go test ./...
 
 .PHONY: test-all

@@ -15,7 +15,9 @@ func (e *estate) top() {
 	e.t.Helper()
 	var found api.Neighbours
 	require.Eventually(e.t, func() bool {
-		require.NoError(e.t, e.Ask(e.t.Context(), &found, "tenant", "top", "production"))
+		if err := e.Ask(e.t.Context(), &found, "tenant", "top", "production"); err != nil {
+			return false
+		}
 		worked := map[string]bool{}
 		for _, s := range found.Shares {
 			worked[s.Tenant] = worked[s.Tenant] || s.Busy > 0 && s.Queries > 0 && s.OfUsed > 0
