@@ -36,6 +36,7 @@ type asking struct {
 	person  identity.Person
 	address string
 	decided bool
+	again   func(context.Context) (identity.Person, error) // who it is by now, for what goes on for long
 }
 
 type askingKey struct{}
@@ -73,7 +74,7 @@ func (b Backend) guard(next http.Handler) http.Handler {
 			refuse(w, http.StatusServiceUnavailable, "Service Unavailable", "It could not be found out who asks: "+err.Error())
 			return
 		}
-		a := &asking{person: person, address: host}
+		a := &asking{person: person, address: host, again: func(ctx context.Context) (identity.Person, error) { return b.recognise(ctx, given) }}
 		limited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askingKey{}, a)))
 	})
 }

@@ -44,6 +44,7 @@ type Backend struct {
 	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded
 	Version     string
+	Events      *Events // what streams are fed from; nil: one of its own
 	// CheckIsolation begins a run that tries whether an environment's tenants are apart, and says which.
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
 	// Neighbours is what each tenant took lately; false: that is not known yet. nil: it never is.
@@ -63,6 +64,9 @@ const maxBody = 1 << 20
 
 // Handler serves /api/v1 and its OpenAPI document.
 func Handler(b Backend) http.Handler {
+	if b.Events == nil {
+		b.Events = NewEvents(b.Store, nil)
+	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Waybill", b.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
@@ -169,6 +173,7 @@ func (b Backend) routes(api huma.API) {
 	b.isolationRoutes(api)
 	b.neighbourRoutes(api)
 	b.restoreRoutes(api)
+	b.eventRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

@@ -152,6 +152,8 @@ func setup(t *testing.T) *bench {
 		CheckIsolation: func(context.Context, string, string) (int64, error) { return 1, nil },
 		SignImpact:     func(ctx context.Context, a *impact.Assessment) ([]byte, error) { return impact.Seal(ctx, a, signer) },
 	}
+	b.backend.Events = NewEvents(b.state, nil)
+	t.Cleanup(b.backend.Events.Close)
 	server := httptest.NewServer(Handler(b.backend))
 	t.Cleanup(server.Close)
 	b.url = server.URL

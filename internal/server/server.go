@@ -93,6 +93,7 @@ type server struct {
 	registry string // where images are pushed and pulled
 
 	neighbours neighbours
+	events     *api.Events // once it serves
 
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
@@ -194,6 +195,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		s.happened(ctx, promotion.RehearsalTopic(environment, tenant))
 	}
 	s.approving = s.approvals(engine)
+	s.events = api.NewEvents(s.store, s.log)
 	handler, err := s.handler(engine, rehearsals)
 	if err != nil {
 		_ = listener.Close()
@@ -230,8 +232,10 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchIsolation(ctx) })
 	group.Go(func() error { return s.watchLimits(ctx) })
 	group.Go(func() error { return s.watchNeighbours(ctx) })
+	group.Go(func() error { return s.events.Keep(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
+		s.events.Close()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 		defer cancel()
 		return httpServer.Shutdown(stop)
@@ -300,7 +304,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Doctor:         s.doctor,
 		Runbook:        s.runbook,
 		Rescan:         func(ctx context.Context) error { return s.rescan(ctx, true) },
-		CheckIsolation: s.checkIsolation, Neighbours: s.neighbours.of,
+		CheckIsolation: s.checkIsolation, Neighbours: s.neighbours.of, Events: s.events,
 	}))
 	if s.follower != nil && s.follower.Hook != nil {
 		mux.Handle("POST /hooks/estate", s.follower.Webhook())
