@@ -23,6 +23,10 @@ func (a *app) router() *cobra.Command {
 	cmd.Flags().StringVar(&c.Cert, "certificate", "", "PEM file")
 	cmd.Flags().StringVar(&c.Key, "key", "", "PEM file")
 	cmd.Flags().StringVar(&c.Admin, "admin", "", "socket through which the server gives orders")
+	cmd.Flags().StringVar(&c.AdminTLS, "admin-tls", "", "host:port through which a server on another machine gives orders")
+	cmd.Flags().StringVar(&c.AdminPair, "admin-pair", "", "folder with the certificate and key that both of them hold")
+	cmd.Flags().StringVar(&c.Table, "table", "", "file with a routing table, followed as it changes")
+	cmd.Flags().StringSliceVar(&c.Proxies, "proxies", nil, "networks of the proxies in front, which may say who the client is")
 	cmd.Flags().StringVar(&c.State, "state", "", "folder that keeps the routes in force")
 	return cmd
 }

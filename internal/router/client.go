@@ -16,7 +16,7 @@ import (
 // anew, so the router may restart in between. Where nothing listens, calls return an error that
 // matches ErrNotRunning.
 func Dial(socket string) Control {
-	return &client{socket: socket, http: &http.Client{Transport: &http.Transport{
+	return &client{socket: socket, base: "http://router", http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			d := net.Dialer{Timeout: 2 * time.Second}
@@ -31,7 +31,8 @@ var ErrNotRunning = errors.New("no router answers")
 const maxStatsSize = 64 << 20
 
 type client struct {
-	socket string
+	socket string // where it listens, for errors
+	base   string
 	http   *http.Client
 }
 
@@ -44,7 +45,7 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://router"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return err
 	}

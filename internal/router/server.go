@@ -27,6 +27,11 @@ type Config struct {
 	Admin   string // path of the Unix socket
 	State   string // folder that keeps the table in force
 	MaxHeld int    // requests that wait at most; 0: DefaultMaxHeld
+
+	AdminTLS  string   // host:port for a server on another machine; empty: none
+	AdminPair string   // folder with the pair that both hold; with AdminTLS (see NewPair)
+	Table     string   // file with a table, read whenever it changes and is newer; empty: none
+	Proxies   []string // networks of the proxies before this router, which may say who the client is
 	Log     *slog.Logger
 }
 
@@ -79,7 +84,7 @@ func start(c Config) (_ *server, err error) {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make the router's state folder: %w", err)
 	}
-	s := &server{config: c, lock: flock.New(filepath.Join(c.State, "router.lock")), failed: make(chan error, 3)}
+	s := &server{config: c, lock: flock.New(filepath.Join(c.State, "router.lock")), failed: make(chan error, 4)}
 	locked, err := s.lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the router's state folder %s: %w", c.State, err)
@@ -96,6 +101,10 @@ func start(c Config) (_ *server, err error) {
 		c.Log.Warn("left-over files stay in the state folder", "error", err)
 	}
 
+	proxies, err := parseProxies(c.Proxies)
+	if err != nil {
+		return nil, err
+	}
 	p := newProxy(c.Log, c.MaxHeld)
 	s.control = newControl(p, c.State, c.Log)
 	if err := s.control.restore(); err != nil {
@@ -103,7 +112,7 @@ func start(c Config) (_ *server, err error) {
 		c.Log.Error("the last routing table cannot be read; waiting for the server to send one", "error", err)
 	}
 	s.public = &http.Server{
-		Handler:           p,
+		Handler:           behind(proxies, p),
 		ReadHeaderTimeout: headerLimit,
 		MaxHeaderBytes:    headerBytes,
 		IdleTimeout:       idleLimit,
@@ -135,6 +144,19 @@ func start(c Config) (_ *server, err error) {
 	socket, err := listenAdmin(c.Admin)
 	if err != nil {
 		return nil, err
+	}
+	if c.AdminTLS != "" {
+		remote, err := listenRemote(c.AdminTLS, c.AdminPair)
+		if err != nil {
+			_ = socket.Close()
+			return nil, err
+		}
+		s.serve(func() error { return s.admin.Serve(remote) })
+	}
+	if c.Table != "" {
+		if content, err := os.ReadFile(c.Table); err == nil {
+			s.takeTable(context.Background(), c.Table, content) // before the first request
+		}
 	}
 	s.serve(func() error { return s.admin.Serve(socket) })
 	if s.http != nil {
@@ -219,6 +241,9 @@ func (s *server) serve(f func() error) {
 
 func (s *server) wait(ctx context.Context) error {
 	var failure error
+	if s.config.Table != "" {
+		go s.follow(ctx, s.config.Table)
+	}
 	select {
 	case <-ctx.Done():
 	case failure = <-s.failed:

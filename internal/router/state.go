@@ -61,14 +61,19 @@ func loadTable(dir string) (*Table, error) {
 	if len(data) > maxTableSize {
 		return nil, fmt.Errorf("%s is longer than %d bytes", f.Name(), maxTableSize)
 	}
+	t, err := parseTable(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return t, nil
+}
+
+func parseTable(data []byte) (*Table, error) {
 	var t Table
 	if err := json.Unmarshal(data, &t); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, err
 	}
-	if err := t.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return &t, nil
+	return &t, t.Validate()
 }
 
 // sweepState removes what a crash in the middle of saveTable left behind.

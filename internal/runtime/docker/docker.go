@@ -23,6 +23,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/runtime/folder"
 )
 
 var _ runtime.Runtime = (*Runtime)(nil)
@@ -54,7 +55,7 @@ type Runtime struct {
 	// networks serialises making and taking away networks within this process: the engine
 	// itself accepts two networks of one name.
 	networks sync.Mutex
-	files    sync.Mutex // one writer of configuration at a time
+	owner    *folder.Owner
 	sockets  socketFolders
 }
 
@@ -89,7 +90,7 @@ func New(opt Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker runtime: client for %s: %w", opt.Host, err)
 	}
-	return &Runtime{opt: opt, api: api, log: opt.Log}, nil
+	return &Runtime{opt: opt, api: api, log: opt.Log, owner: &folder.Owner{UID: opt.UID, GID: opt.GID}}, nil
 }
 
 // Close lets go of connections and folders. Containers stay as they are.

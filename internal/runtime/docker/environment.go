@@ -31,14 +31,14 @@ const removalGrace = 10 * time.Second
 // connections and orders. A running router is left alone, unless its addresses have changed;
 // certificate and key are brought up to date in its folder.
 func (r *Runtime) EnsureEnvironment(ctx context.Context, env runtime.Environment) error {
-	if err := checkName("environment", env.Name); err != nil {
+	if err := runtime.CheckName("environment", env.Name); err != nil {
 		return err
 	}
 	p, err := r.router(ctx, env)
 	if err != nil {
 		return fmt.Errorf("environment %s: %w", env.Name, err)
 	}
-	if err := r.makeDir(r.routerDir(env.Name), 0o700); err != nil {
+	if err := r.owner.Make(r.routerDir(env.Name), 0o700); err != nil {
 		return fmt.Errorf("environment %s: %w", env.Name, err)
 	}
 	if _, err := r.ensure(ctx, p); err != nil {
@@ -117,7 +117,7 @@ func (r *Runtime) copyCertificate(env runtime.Environment) error {
 		}
 		files[name] = content
 	}
-	return r.writeFiles(r.tlsDir(env.Name), files, true)
+	return r.owner.Write(r.tlsDir(env.Name), files, true)
 }
 
 // rejoinRouter connects the router to the networks of dedicated groups, which one that was
@@ -163,7 +163,7 @@ func (r *Runtime) routerListens(env runtime.Environment) probe {
 // RemoveEnvironment takes away the environment's containers, networks and files. What Odoo wrote
 // into the data folders (filestore, sessions) stays. Absent is fine.
 func (r *Runtime) RemoveEnvironment(ctx context.Context, environment string) error {
-	if err := checkName("environment", environment); err != nil {
+	if err := runtime.CheckName("environment", environment); err != nil {
 		return err
 	}
 	all, err := r.list(ctx, labels{labelEnvironment: environment})

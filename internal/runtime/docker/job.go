@@ -14,17 +14,8 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/runtime/folder"
 )
-
-// jobLogBytes is how much of a job's output is kept in its state.
-const jobLogBytes = 64 << 10
-
-func checkJob(environment, job string) error {
-	if err := checkName("environment", environment); err != nil {
-		return err
-	}
-	return checkName("job", job)
-}
 
 // StartJob starts the job, or does nothing when one of that name was started before, whatever
 // became of it. The container stays after its end, so that a server that was away can observe it.
@@ -32,10 +23,10 @@ func (r *Runtime) StartJob(ctx context.Context, job runtime.Job) error {
 	if job.Group == "" {
 		job.Group = sharedGroup
 	}
-	if err := checkJob(job.Environment, job.Name); err != nil {
+	if err := runtime.CheckJob(job.Environment, job.Name); err != nil {
 		return err
 	}
-	if err := checkName("group", job.Group); err != nil {
+	if err := runtime.CheckName("group", job.Group); err != nil {
 		return err
 	}
 	if len(job.Command) == 0 {
@@ -58,13 +49,13 @@ func (r *Runtime) startJob(ctx context.Context, job runtime.Job) error {
 	}
 	dir := r.jobDir(job.Environment, job.Name)
 	out := filepath.Join(dir, "out")
-	if err := r.makeDir(out, 0o700); err != nil {
+	if err := r.owner.Make(out, 0o700); err != nil {
 		return err
 	}
 	if err := r.EnsureDataDir(job.Environment, job.Group); err != nil {
 		return err
 	}
-	if err := r.writeFiles(filepath.Join(dir, "etc"), job.Files, true); err != nil {
+	if err := r.owner.Write(filepath.Join(dir, "etc"), job.Files, true); err != nil {
 		return err
 	}
 	mounts := r.odooMounts(filepath.Join(dir, "etc"), job.Environment, job.Group)
@@ -127,7 +118,7 @@ func started(s *container.State) bool {
 // Job observes a job. It is runtime.ErrNotFound where there is none, also where one was made and
 // its start was cut short: StartJob starts that one.
 func (r *Runtime) Job(ctx context.Context, environment, name string) (runtime.JobState, error) {
-	if err := checkJob(environment, name); err != nil {
+	if err := runtime.CheckJob(environment, name); err != nil {
 		return runtime.JobState{}, err
 	}
 	state, err := r.jobState(ctx, environment, name)
@@ -147,14 +138,14 @@ func (r *Runtime) jobState(ctx context.Context, environment, job string) (runtim
 		return runtime.JobState{}, runtime.ErrNotFound
 	}
 	state := runtime.JobState{Running: c.State.Running, PID: c.State.Pid, ExitCode: c.State.ExitCode, OOM: c.State.OOMKilled}
-	if state.Log, err = r.tail(ctx, name, "2000", jobLogBytes); err != nil {
+	if state.Log, err = r.tail(ctx, name, "2000", runtime.MaxLogBytes); err != nil {
 		return state, err
 	}
 	if state.Running {
 		state.ExitCode = 0
 		return state, nil
 	}
-	state.Out, err = readOut(filepath.Join(r.jobDir(environment, job), "out"))
+	state.Out, err = folder.ReadOut(filepath.Join(r.jobDir(environment, job), "out"))
 	return state, err
 }
 
@@ -221,7 +212,7 @@ func (r *Runtime) waitExit(ctx context.Context, name string) error {
 // RemoveJob kills and removes the job with its files. Absent is fine. The container goes last: where
 // there is none, no output of an earlier job is left that could pass for another's result.
 func (r *Runtime) RemoveJob(ctx context.Context, environment, name string) error {
-	if err := checkJob(environment, name); err != nil {
+	if err := runtime.CheckJob(environment, name); err != nil {
 		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("remove job %s of %s: %w", name, environment, err) }

@@ -36,13 +36,7 @@ const (
 // sharedGroup is the group of pools that no tenant has for itself; its network is the environment's.
 const sharedGroup = "shared"
 
-var (
-	instanceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$`)
-	dnsLabel     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-)
-
-// longestPool leaves room in a DNS label for "-websocket".
-const longestPool = 63 - len("-"+roleWebsocket)
+var instanceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$`)
 
 // labels are values by label, where an empty value stands for any; an empty map means everything
 // of the instance.
@@ -71,23 +65,6 @@ func jobContainer(job string) string         { return "job-" + job }
 // the container's name, which can be longer than a DNS label may be. It survives a restart of
 // the engine, where addresses change.
 func alias(pool, role string) string { return pool + "-" + role }
-
-func checkName(what, name string) error {
-	if !dnsLabel.MatchString(name) {
-		return fmt.Errorf("%s %q: expected a DNS label (a-z, 0-9 and -, at most 63 characters, no - at either end)", what, name)
-	}
-	return nil
-}
-
-func checkPool(environment, pool string) error {
-	if err := checkName("environment", environment); err != nil {
-		return err
-	}
-	if len(pool) > longestPool {
-		return fmt.Errorf("pool %q: expected at most %d characters", pool, longestPool)
-	}
-	return checkName("pool", pool)
-}
 
 // specHash is the hash of anything that JSON can hold.
 func specHash(v any) (string, error) {
@@ -128,5 +105,5 @@ func (r *Runtime) DataDir(environment, group string) string {
 
 // EnsureDataDir makes the folder for the containers' user.
 func (r *Runtime) EnsureDataDir(environment, group string) error {
-	return r.makeDir(r.DataDir(environment, group), 0o700)
+	return r.owner.Make(r.DataDir(environment, group), 0o700)
 }

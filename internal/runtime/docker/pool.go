@@ -25,10 +25,10 @@ func (r *Runtime) EnsurePool(ctx context.Context, pool runtime.Pool) (runtime.Po
 	if pool.Group == "" {
 		pool.Group = sharedGroup
 	}
-	if err := checkPool(pool.Environment, pool.Name); err != nil {
+	if err := runtime.CheckPool(pool.Environment, pool.Name); err != nil {
 		return runtime.PoolState{}, err
 	}
-	if err := checkName("group", pool.Group); err != nil {
+	if err := runtime.CheckName("group", pool.Group); err != nil {
 		return runtime.PoolState{}, err
 	}
 	if err := r.ensurePool(ctx, pool); err != nil {
@@ -41,7 +41,7 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 	if err := r.EnsureDataDir(pool.Environment, pool.Group); err != nil {
 		return err
 	}
-	if err := r.writeFiles(r.poolDir(pool.Environment, pool.Name), pool.Files, true); err != nil {
+	if err := r.owner.Write(r.poolDir(pool.Environment, pool.Name), pool.Files, true); err != nil {
 		return err
 	}
 	if _, err := r.ensureGroup(ctx, pool.Environment, pool.Group); err != nil {
@@ -158,14 +158,14 @@ func (r *Runtime) odooMounts(config, environment, group string) []mount.Mount {
 // ConfigurePool replaces the given files of a pool, each atomically; files not given stay as they
 // are. Processes are not restarted. It needs no engine.
 func (r *Runtime) ConfigurePool(_ context.Context, environment, pool string, files runtime.Files) error {
-	if err := checkPool(environment, pool); err != nil {
+	if err := runtime.CheckPool(environment, pool); err != nil {
 		return err
 	}
 	dir := r.poolDir(environment, pool)
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("configure pool %s of %s: no folder %s: %w", pool, environment, dir, runtime.ErrNotFound)
 	}
-	if err := r.writeFiles(dir, files, false); err != nil {
+	if err := r.owner.Write(dir, files, false); err != nil {
 		return fmt.Errorf("configure pool %s of %s: %w", pool, environment, err)
 	}
 	return nil
@@ -174,7 +174,7 @@ func (r *Runtime) ConfigurePool(_ context.Context, environment, pool string, fil
 // RemovePool stops the pool's processes gracefully, up to grace, and removes them with their files.
 // Absent is fine.
 func (r *Runtime) RemovePool(ctx context.Context, environment, pool string, grace time.Duration) error {
-	if err := checkPool(environment, pool); err != nil {
+	if err := runtime.CheckPool(environment, pool); err != nil {
 		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("remove pool %s of %s: %w", pool, environment, err) }
@@ -207,7 +207,7 @@ func (r *Runtime) Pool(ctx context.Context, environment, pool string) (runtime.P
 
 // Pools observes every pool of an environment, sorted by name.
 func (r *Runtime) Pools(ctx context.Context, environment string) ([]runtime.PoolState, error) {
-	if err := checkName("environment", environment); err != nil {
+	if err := runtime.CheckName("environment", environment); err != nil {
 		return nil, err
 	}
 	all, err := r.list(ctx, labels{labelEnvironment: environment, labelPool: ""})
@@ -231,7 +231,7 @@ func (r *Runtime) Pools(ctx context.Context, environment string) ([]runtime.Pool
 }
 
 func (r *Runtime) poolContainers(ctx context.Context, environment, pool string) ([]container.Summary, error) {
-	if err := checkPool(environment, pool); err != nil {
+	if err := runtime.CheckPool(environment, pool); err != nil {
 		return nil, err
 	}
 	all, err := r.list(ctx, labels{labelEnvironment: environment, labelPool: pool})

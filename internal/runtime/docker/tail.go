@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
 // tail returns the last lines of a container's output, both streams in the order written, at
@@ -17,27 +19,9 @@ func (r *Runtime) tail(ctx context.Context, name, lines string, most int) (strin
 		return "", r.fault(err, "read the log of container %s", name)
 	}
 	defer logs.Close()
-	end := &lastBytes{most: most}
+	end := &runtime.Tail{Most: most}
 	if _, err := stdcopy.StdCopy(end, end, logs); err != nil && err != io.EOF {
 		return "", r.fault(err, "read the log of container %s", name)
 	}
-	return strings.ToValidUTF8(string(end.bytes()), "\uFFFD"), nil
-}
-
-// lastBytes keeps the last bytes written to it.
-type lastBytes struct {
-	most int
-	buf  []byte
-}
-
-func (l *lastBytes) Write(p []byte) (int, error) {
-	l.buf = append(l.buf, p...)
-	if len(l.buf) > 2*l.most { // seldom, so that writing stays cheap
-		l.buf = append(l.buf[:0], l.buf[len(l.buf)-l.most:]...)
-	}
-	return len(p), nil
-}
-
-func (l *lastBytes) bytes() []byte {
-	return l.buf[max(0, len(l.buf)-l.most):]
+	return strings.ToValidUTF8(string(end.Bytes()), "\uFFFD"), nil
 }

@@ -1,4 +1,6 @@
-package docker
+// Package folder writes what containers are given into folders of this machine, and reads what they
+// wrote. Every runtime whose containers share a folder with Waybill uses it.
+package folder
 
 import (
 	"bytes"
@@ -9,42 +11,44 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
-// Limits on what is written into and read out of containers.
-const (
-	maxFiles     = 64
-	maxFileBytes = 4 << 20
-	maxOutBytes  = 1 << 20
-	tempPrefix   = ".tmp-"
-)
+const tempPrefix = ".tmp-"
 
-// makeDir makes a folder that belongs to the containers' user.
-func (r *Runtime) makeDir(dir string, mode fs.FileMode) error {
+// Owner is the containers' user, whom folders and files are given to.
+type Owner struct {
+	UID, GID int
+
+	mu sync.Mutex // one writer at a time
+}
+
+// Make makes a folder that belongs to the containers' user.
+func (o *Owner) Make(dir string, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
 	if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	return r.own(dir, mode)
+	return o.own(dir, mode)
 }
 
 // own gives a folder to the containers' user, if it is not theirs yet.
-func (r *Runtime) own(dir string, mode fs.FileMode) error {
+func (o *Owner) own(dir string, mode fs.FileMode) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return fmt.Errorf("give %s to user %d: %w", dir, r.opt.UID, err)
+		return fmt.Errorf("give %s to user %d: %w", dir, o.UID, err)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("give %s to user %d: it is not a folder; move it away", dir, r.opt.UID)
+		return fmt.Errorf("give %s to user %d: it is not a folder; move it away", dir, o.UID)
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != r.opt.UID || int(st.Gid) != r.opt.GID) {
-		if err := os.Chown(dir, r.opt.UID, r.opt.GID); err != nil {
-			return fmt.Errorf("give folder to user %d: %w", r.opt.UID, err)
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != o.UID || int(st.Gid) != o.GID) {
+		if err := os.Chown(dir, o.UID, o.GID); err != nil {
+			return fmt.Errorf("give folder to user %d: %w", o.UID, err)
 		}
 	}
 	if info.Mode().Perm() != mode {
@@ -55,35 +59,20 @@ func (r *Runtime) own(dir string, mode fs.FileMode) error {
 	return nil
 }
 
-func checkFiles(files runtime.Files) error {
-	if len(files) > maxFiles {
-		return fmt.Errorf("%d files for a container: expected at most %d", len(files), maxFiles)
-	}
-	for name, content := range files {
-		if name == "" || len(name) > 200 || strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\\\x00") {
-			return fmt.Errorf("file %q for a container: expected a plain file name, without folder and not beginning with a dot", name)
-		}
-		if len(content) > maxFileBytes {
-			return fmt.Errorf("file %q for a container has %d bytes: expected at most %d", name, len(content), maxFileBytes)
-		}
-	}
-	return nil
-}
-
-// writeFiles puts files into dir, each atomically, readable by the containers' user only. A file
+// Write puts files into dir, each atomically, readable by the containers' user only. A file
 // whose content is already there is not touched, so that its reader sees no change. With exact,
 // other files go away.
-func (r *Runtime) writeFiles(dir string, files runtime.Files, exact bool) error {
-	if err := checkFiles(files); err != nil {
+func (o *Owner) Write(dir string, files runtime.Files, exact bool) error {
+	if err := files.Check(); err != nil {
 		return err
 	}
-	r.files.Lock()
-	defer r.files.Unlock()
-	if err := r.makeDir(dir, 0o700); err != nil {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.Make(dir, 0o700); err != nil {
 		return err
 	}
 	for name, content := range files {
-		if err := r.writeFile(filepath.Join(dir, name), content); err != nil {
+		if err := o.writeFile(filepath.Join(dir, name), content); err != nil {
 			return err
 		}
 	}
@@ -103,7 +92,7 @@ func (r *Runtime) writeFiles(dir string, files runtime.Files, exact bool) error 
 	return nil
 }
 
-func (r *Runtime) writeFile(path string, content []byte) (err error) {
+func (o *Owner) writeFile(path string, content []byte) (err error) {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
 		return nil
 	}
@@ -122,7 +111,7 @@ func (r *Runtime) writeFile(path string, content []byte) (err error) {
 		err = f.Chmod(0o400)
 	}
 	if err == nil && os.Geteuid() == 0 {
-		err = f.Chown(r.opt.UID, r.opt.GID)
+		err = f.Chown(o.UID, o.GID)
 	}
 	if err == nil {
 		err = f.Sync() // else a crash may leave the new name with no content
@@ -136,9 +125,9 @@ func (r *Runtime) writeFile(path string, content []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// readOut reads the files that a container wrote into dir. The container is not trusted: links
+// ReadOut reads the files that a container wrote into dir. The container is not trusted: links
 // and anything but regular files are passed over, what is too large is cut.
-func readOut(dir string) (runtime.Files, error) {
+func ReadOut(dir string) (runtime.Files, error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -152,13 +141,13 @@ func readOut(dir string) (runtime.Files, error) {
 		return nil, fmt.Errorf("read a job's output: %w", err)
 	}
 	defer folder.Close()
-	entries, err := folder.ReadDir(4 * maxFiles)
+	entries, err := folder.ReadDir(4 * runtime.MaxFiles)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read a job's output: %w", err)
 	}
 	out := runtime.Files{}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || len(out) == maxFiles {
+		if !e.Type().IsRegular() || len(out) == runtime.MaxFiles {
 			continue
 		}
 		content, err := readOutFile(root, e.Name())
@@ -179,5 +168,5 @@ func readOutFile(root *os.Root, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxOutBytes))
+	return io.ReadAll(io.LimitReader(f, runtime.MaxOutBytes))
 }
