@@ -22,8 +22,8 @@ die() {
 groups=(postgresql redis docker base filesystems git console checks)
 packages_postgresql() { echo postgresql; }
 why_postgresql() { echo "Waybill's own state, and the tenants' databases"; }
-packages_redis() { echo redis-server; }
-why_redis() { echo "tests of what is read from a Redis server"; }
+packages_redis() { echo redis-server python3-redis; }
+why_redis() { echo "tests of sessions on a Redis server, and of what is read from one"; }
 packages_docker() { echo docker.io iptables iproute2; }
 why_docker() { echo "the Docker Engine that runs Odoo and the router"; }
 packages_base() { echo mmdebstrap ca-certificates; }

@@ -19,9 +19,10 @@ def install():
         _logger.info("no %s and no WAYBILL_ROLE: the Waybill bridge stays out of the way", paths.POOL_FILE)
         return
     # With a role but without pool.json nothing is served: better closed than open.
-    from . import api, peace, processes, signals, tenancy
+    from . import api, peace, processes, sessions, signals, tenancy
 
     tenancy.install()
+    sessions.install()
     api.install()
     processes.install()
     peace.install()

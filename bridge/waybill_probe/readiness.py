@@ -3,7 +3,7 @@ import time
 
 import psycopg2
 
-from . import compat, pool
+from . import compat, pool, sessions
 
 
 def check(database):
@@ -11,6 +11,9 @@ def check(database):
     config = pool.current()
     tenant = config.tenant_of_database(database)
     answer = {"ready": False, "release": config.release, "generation": config.generation, "seconds": 0.0}
+    answer["reason"] = sessions.problem()
+    if answer["reason"]:
+        return answer
     started = time.monotonic()
     try:
         registry = compat.registry(database)
@@ -36,6 +39,7 @@ def check(database):
         answer["reason"] = "draining"
     else:
         answer["ready"] = True
+        del answer["reason"]
     return answer
 
 

@@ -4,20 +4,17 @@ One decision per request, taken here from the Host header before Odoo looks at s
 query. Everything that asks Odoo "which databases are there" gets that one answer; below it, the
 connection pool refuses to open any other database in that thread.
 """
-import contextlib
 import logging
 import sys
-import threading
 
 import psycopg2
 
 from odoo import http, sql_db
 
 from . import bucket, compat, pool, witness
+from .served import request_database, serving
 
 _logger = logging.getLogger(__name__)
-
-_local = threading.local()
 
 # Where psycopg2 may go besides tenants: cron listens there, the bus notifies, /web/health looks in.
 # It holds no tenant's data; what a client names as its database is checked elsewhere.
@@ -26,27 +23,6 @@ _SYSTEM = ("postgres",)
 
 class NotServed(psycopg2.OperationalError):
     """The database is not on this pool's list, or is not the one of the request's host."""
-
-
-@contextlib.contextmanager
-def serving(database):
-    """This thread serves ``database`` and no other meanwhile; None: no database at all."""
-    before = getattr(_local, "database", _local)
-    _local.database = database
-    try:
-        yield
-    finally:
-        if before is _local:
-            del _local.database
-        else:
-            _local.database = before
-
-
-def request_database():
-    """(True, database) in a thread that serves a request, (False, None) elsewhere."""
-    if hasattr(_local, "database"):
-        return True, _local.database
-    return False, None
 
 
 def may_open(database):
@@ -263,16 +239,34 @@ def _patch_websocket():
     module = sys.modules.get("odoo.addons.bus.websocket")
     if module is None or hasattr(module.WebsocketRequest, "waybill"):
         return
-    stock = module.WebsocketRequest.serve_websocket_message
+    from werkzeug.exceptions import ServiceUnavailable  # of a session that cannot be looked up
+
+    stock_message, stock_dispatch = (
+        module.WebsocketRequest.serve_websocket_message,
+        module.Websocket._dispatch_bus_notifications,
+    )
+
+    away = (NotServed, module.InvalidDatabaseException, psycopg2.OperationalError, ServiceUnavailable)
+
+    # A socket lives on after the request that opened it, and serves that request's database while that is listed.
+    def socket_of(database, what, *arguments):
+        try:
+            if not pool.tenant(database):
+                raise NotServed("database %s is not on the list of this pool" % database)
+            with serving(database):
+                return what(*arguments)
+        except away as error:
+            _logger.info("a socket of database %s is closed: %s", database, error.__cause__ or error)
+            raise module.PoolError("the database or the session cannot be reached") from error  # "try again later"
 
     def serve_websocket_message(request, message):
-        try:
-            return stock(request, message)
-        except (module.InvalidDatabaseException, psycopg2.OperationalError) as error:
-            _logger.info("a socket of database %s is closed: %s", request.db, error.__cause__ or error)
-            raise module.PoolError("the database is not served here") from error  # "try again later"
+        return socket_of(request.db, stock_message, request, message)
+
+    def _dispatch_bus_notifications(websocket):
+        return socket_of(websocket._db, stock_dispatch, websocket)
 
     module.WebsocketRequest.serve_websocket_message = serve_websocket_message
+    module.Websocket._dispatch_bus_notifications = _dispatch_bus_notifications
     module.WebsocketRequest.waybill = True
 
 

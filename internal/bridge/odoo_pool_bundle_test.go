@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,15 +36,28 @@ func tenant(database string, hosts ...string) PoolTenant {
 // pool starts a container in a role with the addons of v1 or v2; it is gone after the test.
 func (b *bundle) pool(t *testing.T, addons, role string, config PoolConfig, more ...string) *pool {
 	t.Helper()
+	return b.poolWith(t, addons, role, config, nil, more...)
+}
+
+// net is the network that the containers of this run share.
+func (b *bundle) net(t *testing.T) string {
+	t.Helper()
 	b.network.Do(func() {
 		if out, err := exec.Command("docker", "network", "create", b.prefix).CombinedOutput(); err != nil {
 			b.netErr = fmt.Errorf("network: %w: %s", err, out)
 		}
 	})
 	require.NoError(t, b.netErr)
+	return b.prefix
+}
+
+// poolWith has further files in /etc/waybill.
+func (b *bundle) poolWith(t *testing.T, addons, role string, config PoolConfig, files map[string][]byte, more ...string) *pool {
+	t.Helper()
 	name := b.name("pool")
-	args, err := b.container(name, addons, role, map[string][]byte{OdooConfFile: []byte(odooConf), KeyFile: testKey},
-		"-d", "--network", b.prefix)
+	all := map[string][]byte{OdooConfFile: []byte(odooConf), KeyFile: testKey}
+	maps.Copy(all, files)
+	args, err := b.container(name, addons, role, all, "-d", "--network", b.net(t))
 	require.NoError(t, err)
 	p := &pool{b: b, name: name}
 	p.configure(t, config)

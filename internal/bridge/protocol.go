@@ -11,13 +11,14 @@ const Protocol = 1
 const (
 	AddonsPath   = "/opt/waybill/addons" // the product's own modules
 	BridgePath   = "/opt/waybill/bridge" // holds waybill_probe
-	ConfigDir    = "/etc/waybill"        // odoo.conf, pool.json, bridge.key, job.json
+	ConfigDir    = "/etc/waybill"        // odoo.conf, pool.json, bridge.key, sessions.json, job.json
 	DataDir      = "/var/lib/odoo"       // filestore and sessions, shared by the pools of a group
 	OutDir       = "/run/waybill/out"    // where a job writes result.json
 	PostgresDir  = "/run/waybill/pg"     // socket folder of the tenants' server, where it is on this machine
 	PoolFile     = "pool.json"
 	KeyFile      = "bridge.key"
 	OdooConfFile = "odoo.conf"
+	SessionsFile = "sessions.json" // only where sessions are kept in Redis
 	JobFile      = "job.json"
 	ResultFile   = "result.json"
 )
@@ -52,6 +53,14 @@ type PoolTenant struct {
 	PruneViews bool              `json:"prune_views"` // drop from views the fields that this pool's registry does not know
 	GCHold     bool              `json:"gc_hold"`     // a checkpoint copies the filestore: no file is collected
 	Modules    map[string]string `json:"modules"`     // versions that the release has on disk; readiness compares
+}
+
+// SessionsConfig is sessions.json: where sessions are kept, if not in files. It holds the password. A process reads it once.
+type SessionsConfig struct {
+	Protocol int    `json:"protocol"`
+	URL      string `json:"url"` // redis:// or rediss://, without a password
+	Password string `json:"password,omitempty"`
+	Prefix   string `json:"prefix"` // of all keys; the database's name follows
 }
 
 // Readiness is the answer to GET /waybill/v1/ready?db=NAME.

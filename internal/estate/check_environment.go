@@ -182,6 +182,7 @@ func (d *document) redis(r Redis) {
 			d.problem("redis.url", "holds a password; a secret never stands in an estate", "name it in redis.password as env:NAME or file:PATH")
 		}
 	}
+	d.sessions(r)
 	if !d.given("redis.password") || d.unread("redis.password") {
 		return
 	}
@@ -190,6 +191,21 @@ func (d *document) redis(r Redis) {
 		d.problem("redis.password", "is no reference; a secret never stands in an estate", "env:NAME or file:PATH")
 	case !d.given("redis.url"):
 		d.problem("redis.password", "is given without redis.url", "")
+	}
+}
+
+// sessions are kept by the pools' processes, which are elsewhere than this server.
+func (d *document) sessions(r Redis) {
+	if !r.Sessions {
+		return
+	}
+	u, err := url.Parse(r.URL)
+	switch {
+	case !d.given("redis.url"):
+		d.problem("redis.sessions", "is given without redis.url", "name the server that keeps them")
+	case d.unread("redis.url") || err != nil:
+	case u.Scheme == "unix" || canonical(u.Hostname()) == "*" || net.ParseIP(canonical(u.Hostname())).IsLoopback():
+		d.problem("redis.url", "cannot be reached from where Odoo runs, which keeps its sessions there", "a host name or an address of the network: redis://cache.example:6379")
 	}
 }
 

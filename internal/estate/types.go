@@ -43,7 +43,7 @@ type Environment struct {
 	Name       string            `yaml:"name" json:"name"`
 	Runtime    Runtime           `yaml:"runtime" json:"runtime"`
 	Database   Database          `yaml:"database" json:"database"`
-	Redis      Redis             `yaml:"redis" json:"redis,omitzero"`            // that Odoo's sessions or queues use, where they do; it is watched while traffic moves
+	Redis      Redis             `yaml:"redis" json:"redis,omitzero"`            // that keeps sessions, or that an addon uses; it is watched while traffic moves
 	Workers    int               `yaml:"workers" json:"workers"`                 // HTTP worker processes of a pool; 0: one threaded process; default 2
 	Settings   map[string]string `yaml:"settings" json:"settings,omitempty"`     // further odoo.conf options
 	Resources  *Resources        `yaml:"resources" json:"resources,omitempty"`   // of each process of a pool; default: not limited
@@ -90,6 +90,15 @@ type Database struct {
 type Redis struct {
 	URL      string `yaml:"url" json:"url,omitempty"`           // of the server: redis://HOST:PORT, rediss:// with TLS, or unix:///PATH; without a password
 	Password string `yaml:"password" json:"password,omitempty"` // by reference: env:NAME or file:PATH
+	Sessions bool   `yaml:"sessions" json:"sessions,omitempty"` // people's sessions are kept there and not in files; default false
+}
+
+// KeepsSessions is the URL of the server where it keeps people's sessions; empty where they are in files.
+func (r Redis) KeepsSessions() string {
+	if !r.Sessions {
+		return ""
+	}
+	return r.URL
 }
 
 // Rollout says how traffic moves.

@@ -22,28 +22,29 @@ import (
 type Configuration struct {
 	Workers  int               `json:"workers"`
 	Settings map[string]string `json:"settings,omitempty"`
-	Memory   int64             `json:"memory,omitempty"` // bytes that each process may take; 0: not limited
-	CPUs     float64           `json:"cpus,omitempty"`   // likewise
+	Memory   int64             `json:"memory,omitempty"`   // bytes that each process may take; 0: not limited
+	CPUs     float64           `json:"cpus,omitempty"`     // likewise
+	Sessions string            `json:"sessions,omitempty"` // URL of the Redis server that keeps them; empty: files
 }
 
 // ConfigurationOf is what an environment's pools shall be started with.
 func ConfigurationOf(e estate.Environment) Configuration {
 	memory, cpus := e.ResourcesOf()
-	return Configuration{Workers: e.Workers, Settings: e.Settings, Memory: memory, CPUs: cpus}
+	return Configuration{Workers: e.Workers, Settings: e.Settings, Memory: memory, CPUs: cpus, Sessions: e.Redis.KeepsSessions()}
 }
 
 func configurationOf(p store.Pool) Configuration {
-	return Configuration{Workers: p.Workers, Settings: p.Settings, Memory: p.Memory, CPUs: p.CPUs}
+	return Configuration{Workers: p.Workers, Settings: p.Settings, Memory: p.Memory, CPUs: p.CPUs, Sessions: p.Sessions}
 }
 
 // usual says whether it is that of an environment that says nothing of it.
 func (c Configuration) usual() bool {
-	return c.Workers == estate.DefaultWorkers && len(c.Settings) == 0 && c.Memory == 0 && c.CPUs == 0
+	return c.Workers == estate.DefaultWorkers && len(c.Settings) == 0 && c.Memory == 0 && c.CPUs == 0 && c.Sessions == ""
 }
 
 // started is a pool that is to be started with it.
 func (c Configuration) started(p store.Pool) store.Pool {
-	p.Workers, p.Settings, p.Memory, p.CPUs = c.Workers, c.Settings, c.Memory, c.CPUs
+	p.Workers, p.Settings, p.Memory, p.CPUs, p.Sessions = c.Workers, c.Settings, c.Memory, c.CPUs, c.Sessions
 	return p
 }
 
@@ -64,6 +65,15 @@ func (c Configuration) resources() *estate.Resources {
 	return &estate.Resources{MemoryGiB: float64(c.Memory) / (1 << 30), CPUs: c.CPUs}
 }
 
+// redis is what the estate would say of it.
+func (c Configuration) redis(now estate.Redis) estate.Redis {
+	now.Sessions = c.Sessions != ""
+	if now.Sessions {
+		now.URL = c.Sessions
+	}
+	return now
+}
+
 // Differences are the names of what two configurations say differently, sorted; never values, which may be nobody's business.
 func (c Configuration) Differences(other Configuration) []string {
 	var names []string
@@ -75,6 +85,9 @@ func (c Configuration) Differences(other Configuration) []string {
 	}
 	if c.CPUs != other.CPUs {
 		names = append(names, "resources.cpus")
+	}
+	if c.Sessions != other.Sessions {
+		names = append(names, "redis.sessions")
 	}
 	for name, value := range c.Settings {
 		if now, there := other.Settings[name]; !there || now != value {
@@ -155,6 +168,7 @@ func (e *Engine) configure(ctx context.Context, q *Request, s *Snapshot) error {
 			return err
 		}
 		s.Environment.Workers, s.Environment.Settings, s.Environment.Resources = before.Workers, before.Settings, before.resources()
+		s.Environment.Redis = before.redis(s.Environment.Redis)
 	}
 	found, err := e.served(ctx, s.Environment)
 	if err != nil {

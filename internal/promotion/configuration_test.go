@@ -29,6 +29,14 @@ func TestDifferences(t *testing.T) {
 	require.True(t, plain.usual())
 	require.False(t, bounded.usual())
 	require.Equal(t, bounded, configurationOf(bounded.started(store.Pool{})))
+	elsewhere := ConfigurationOf(estate.Environment{Workers: 2, Redis: estate.Redis{URL: "redis://cache", Sessions: true}})
+	require.Equal(t, []string{"redis.sessions"}, plain.Differences(elsewhere))
+	require.NotEqual(t, plain.Hash(), elsewhere.Hash())
+	require.False(t, elsewhere.usual())
+	require.Equal(t, elsewhere, configurationOf(elsewhere.started(store.Pool{})))
+	require.Equal(t, plain, ConfigurationOf(estate.Environment{Workers: 2, Redis: estate.Redis{URL: "redis://cache"}}), "it is only watched")
+	require.Equal(t, estate.Redis{URL: "redis://cache", Sessions: true}, elsewhere.redis(estate.Redis{URL: "redis://other"}))
+	require.Equal(t, estate.Redis{URL: "redis://other"}, plain.redis(estate.Redis{URL: "redis://other", Sessions: true}))
 	require.Equal(t, &estate.Resources{MemoryGiB: 1.5, CPUs: .5}, bounded.resources(), "what is taken back is said as the estate says it")
 }
 

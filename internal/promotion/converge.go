@@ -294,17 +294,28 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err != nil {
 		return runtime.PoolState{}, err
 	}
-	if err := e.recordGiven(ctx, p.Environment, "pool "+p.Name, "login "+role, BridgeSecret); err != nil {
+	files, given := runtime.Files{bridge.OdooConfFile: conf, bridge.PoolFile: file, bridge.KeyFile: key}, []string{"login " + role, BridgeSecret}
+	if p.Sessions != "" {
+		files[bridge.SessionsFile] = sessionsFile(place, p)
+		given = append(given, "redis.password")
+	}
+	if err := e.recordGiven(ctx, p.Environment, "pool "+p.Name, given...); err != nil {
 		return runtime.PoolState{}, err
 	}
 	return place.Runtime.EnsurePool(ctx, runtime.Pool{
 		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers, Memory: p.Memory, CPUs: p.CPUs,
-		Files: runtime.Files{
-			bridge.OdooConfFile: conf,
-			bridge.PoolFile:     file,
-			bridge.KeyFile:      key,
-		},
+		Files: files,
 	})
+}
+
+// sessionsFile tells a pool where people's sessions are. Tenants of one environment have databases of different names, and those of
+// another one another prefix.
+func sessionsFile(place Place, p store.Pool) []byte {
+	config := bridge.SessionsConfig{Protocol: bridge.Protocol, URL: p.Sessions, Prefix: "waybill:" + p.Environment + ":"}
+	if place.Redis != nil {
+		config.Password = place.Redis.Password
+	}
+	return encode(config)
 }
 
 // removePool takes a pool away that no tenant needs any more.

@@ -56,8 +56,9 @@ type Pool struct {
 	Group       string            `db:"pool_group"`
 	Workers     int               `db:"workers"`
 	Settings    map[string]string `db:"settings"`
-	Memory      int64             `db:"memory"` // bytes that each process may take; 0: not limited
-	CPUs        float64           `db:"cpus"`   // likewise
+	Memory      int64             `db:"memory"`   // bytes that each process may take; 0: not limited
+	CPUs        float64           `db:"cpus"`     // likewise
+	Sessions    string            `db:"sessions"` // URL of the Redis server that keeps them, without a password; empty: files
 }
 
 const tenantColumns = "environment, name, database, hosts, pool_group, serving_release, schema_release, live"
@@ -178,10 +179,10 @@ func (s *Store) PutPool(ctx context.Context, p Pool) error {
 	if p.Settings == nil {
 		p.Settings = map[string]string{}
 	}
-	_, err := s.Pool.Exec(ctx, `insert into pools (environment, name, release, image, pool_group, workers, settings, memory, cpus) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	_, err := s.Pool.Exec(ctx, `insert into pools (environment, name, release, image, pool_group, workers, settings, memory, cpus, sessions) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		on conflict (environment, name) do update set release = excluded.release, image = excluded.image, workers = excluded.workers, settings = excluded.settings,
-			memory = excluded.memory, cpus = excluded.cpus`,
-		p.Environment, p.Name, p.Release, p.Image, p.Group, p.Workers, p.Settings, p.Memory, p.CPUs)
+			memory = excluded.memory, cpus = excluded.cpus, sessions = excluded.sessions`,
+		p.Environment, p.Name, p.Release, p.Image, p.Group, p.Workers, p.Settings, p.Memory, p.CPUs, p.Sessions)
 	return err
 }
 
