@@ -34,8 +34,8 @@ packages_git() { echo git ca-certificates; }
 why_git() { echo "estates and releases are Git commits"; }
 packages_console() { echo chromium; }
 why_console() { echo "tests in a real browser"; }
-packages_checks() { echo shellcheck skopeo umoci python3-minimal python3-packaging; }
-why_checks() { echo "what make verify and the tests of images, the registry and version orders run"; }
+packages_checks() { echo shellcheck skopeo umoci python3-minimal python3-packaging pgbouncer; }
+why_checks() { echo "what make verify and the tests of images, the registry, version orders and poolers run"; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 

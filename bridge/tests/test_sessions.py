@@ -19,7 +19,7 @@ try:
 except ImportError:
     redis = None
 
-from waybill_probe import pool, served, sessions
+from waybill_probe import paths, pool, served, sessions
 
 TENANTS = [
     {"name": "acme", "database": "acme_production", "hosts": ["acme.example"]},
@@ -260,6 +260,19 @@ class OnRedis(unittest.TestCase):
 
 
 class Where(unittest.TestCase):
+    def test_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            before, paths.SESSIONS_FILE = paths.SESSIONS_FILE, os.path.join(folder, "sessions.json")
+            self.addCleanup(setattr, paths, "SESSIONS_FILE", before)
+            self.assertIsNone(sessions.place(), "sessions are in files")
+            with open(paths.SESSIONS_FILE, "w", encoding="utf-8") as file:
+                file.write('{"protocol": 1, "url": "redis://cache", "prefix": "p:"}')
+            self.assertEqual(sessions.place().url, "redis://cache")
+            with open(paths.SESSIONS_FILE, "w", encoding="utf-8") as file:
+                file.write("{")
+            with self.assertRaises(ValueError):
+                sessions.place()
+
     def test_refused(self):
         for bad in (
             b"", b"{", b"[]", b"null", b"\xff", b'{"protocol": 1}', b'{"protocol": 2, "url": "redis://r", "prefix": "p"}',

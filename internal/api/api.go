@@ -56,7 +56,7 @@ type Finding struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
-	Fix    string `json:"fix,omitempty"`
+	Fix    string `json:"fix,omitempty"` // what to do; with OK: what would be better
 }
 
 // maxBody bounds what a client may send.

@@ -209,6 +209,9 @@ func (a *app) doctor() *cobra.Command {
 				for _, f := range findings {
 					if f.OK {
 						fmt.Fprintf(w, "%s %-20s %s\n", good.Render("✓"), f.Name, f.Detail)
+						if f.Fix != "" { // well, and could be better
+							fmt.Fprintf(w, "  better: %s\n", f.Fix)
+						}
 					} else {
 						fmt.Fprintf(w, "%s %-20s %s\n  do: %s\n", bad.Render("✗"), f.Name, f.Detail, f.Fix)
 					}

@@ -349,6 +349,9 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 			})
 		}
 	}
+	if err == nil {
+		findings = append(findings, s.baselines(ctx, declared)...)
+	}
 	look("notifications", "mend the target: waybill notify test TARGET", func() (string, error) { return s.toldPeople(ctx) })
 	look("ledger", "see what was done to it: waybill ledger verify; docs/ledger.md says what to do", func() (string, error) { return s.checkLedger(ctx) })
 	look("isolation", "see what was found: waybill isolation show ENVIRONMENT; docs/isolation.md says what to do", func() (string, error) { return s.tenantsApart(ctx) })

@@ -233,6 +233,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchLimits(ctx) })
 	group.Go(func() error { return s.watchNeighbours(ctx) })
 	group.Go(func() error { return s.events.Keep(ctx) })
+	group.Go(func() error { return s.warnOfBaselines(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.events.Close()
