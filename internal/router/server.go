@@ -32,7 +32,7 @@ type Config struct {
 	AdminPair string   // folder with the pair that both hold; with AdminTLS (see NewPair)
 	Table     string   // file with a table, read whenever it changes and is newer; empty: none
 	Proxies   []string // networks of the proxies before this router, which may say who the client is
-	Log     *slog.Logger
+	Log       *slog.Logger
 }
 
 const (

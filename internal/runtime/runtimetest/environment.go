@@ -39,7 +39,7 @@ func routerIsReplacedWhenItsAddressChanges(ctx context.Context, t *testing.T, b 
 	require.NoError(t, err)
 
 	old := b.Environment.HTTP
-	b.Environment.HTTP = FreeAddress(t)
+	b.Environment.HTTP = b.freeAddress(t)
 	require.NoError(t, b.Runtime.EnsureEnvironment(ctx, b.Environment))
 	page(ctx, t, "http://"+b.Environment.HTTP+"/started")
 	_, err = net.DialTimeout("tcp", old, time.Second)
@@ -48,8 +48,8 @@ func routerIsReplacedWhenItsAddressChanges(ctx context.Context, t *testing.T, b 
 }
 
 func routerSpeaksTLS(ctx context.Context, t *testing.T, b Bundle) {
-	certificate, key, roots := selfSigned(t)
-	b.Environment.HTTPS = FreeAddress(t)
+	b.Environment.HTTPS = b.freeAddress(t)
+	certificate, key, roots := selfSigned(t, b.Environment.HTTPS)
 	b.Environment.Certificate, b.Environment.Key = certificate, filepath.Join(t.TempDir(), "none.pem")
 	err := b.Runtime.EnsureEnvironment(ctx, b.Environment)
 	require.ErrorContains(t, err, "none.pem")
@@ -68,16 +68,14 @@ func routerSpeaksTLS(ctx context.Context, t *testing.T, b Bundle) {
 }
 
 func portInUseIsNamed(ctx context.Context, t *testing.T, b Bundle) {
-	taken, err := net.Listen("tcp", b.Environment.HTTP)
-	require.NoError(t, err)
-	defer taken.Close()
+	release := b.occupy(t, b.Environment.HTTP)
 	_, port, err := net.SplitHostPort(b.Environment.HTTP)
 	require.NoError(t, err)
 	err = b.Runtime.EnsureEnvironment(ctx, b.Environment)
 	require.ErrorContains(t, err, port)
 	require.ErrorContains(t, err, "in use")
 
-	require.NoError(t, taken.Close())
+	release()
 	require.NoError(t, b.Runtime.EnsureEnvironment(ctx, b.Environment), "once the port is free")
 }
 
@@ -90,14 +88,16 @@ func FreeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// selfSigned makes certificate and key for 127.0.0.1, readable by nobody but this process's user.
-func selfSigned(t *testing.T) (certificate, key string, roots *x509.CertPool) {
+// selfSigned makes certificate and key for the host of an address, readable by nobody but this process's user.
+func selfSigned(t *testing.T, address string) (certificate, key string, roots *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
+	host, _, err := net.SplitHostPort(address)
+	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.ParseIP(host)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	require.NoError(t, err)

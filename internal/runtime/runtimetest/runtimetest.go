@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +32,10 @@ type Bundle struct {
 
 	// Leftovers lists what the runtime has made and not taken away.
 	Leftovers func(ctx context.Context) ([]string, error)
+	// FreeAddress is an address like the environment's, that nothing has; nil: any free port of this machine.
+	FreeAddress func(t *testing.T) string
+	// Occupy takes an address away from the runtime, as somebody else of its place would; nil: by listening on it.
+	Occupy func(t *testing.T, address string) (release func())
 	// Disconnect cuts every connection between the runtime and its place, and refuses new ones
 	// until the returned function is called.
 	Disconnect func() (reconnect func())
@@ -105,6 +110,23 @@ func (b Bundle) job(name string, command ...string) runtime.Job {
 		Command: append([]string{"odoo", "job"}, command...),
 		Files:   runtime.Files{"job.json": []byte(`{"promotion": "p1"}`)},
 	}
+}
+
+func (b Bundle) freeAddress(t *testing.T) string {
+	if b.FreeAddress != nil {
+		return b.FreeAddress(t)
+	}
+	return FreeAddress(t)
+}
+
+func (b Bundle) occupy(t *testing.T, address string) (release func()) {
+	t.Helper()
+	if b.Occupy != nil {
+		return b.Occupy(t, address)
+	}
+	taken, err := net.Listen("tcp", address)
+	require.NoError(t, err)
+	return func() { require.NoError(t, taken.Close()) }
 }
 
 // misbehave is a pool's file that makes the stand-in misbehave.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
@@ -18,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/runtime/kube/witness"
 )
 
 const (
@@ -42,6 +45,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
+	case filepath.Base(args[0]) == "waybill" && len(args) == 6 && args[1] == "witness":
+		return witness.Run(context.Background(), args[3], args[5]) // as the real one does
 	case filepath.Base(args[0]) == "waybill":
 		return router(args[1:])
 	case len(args) > 1 && args[1] == "job":
@@ -100,7 +105,7 @@ func pages(args []string) http.Handler {
 	mux.HandleFunc("/look", func(w http.ResponseWriter, _ *http.Request) {
 		status, _ := os.ReadFile("/proc/self/status")
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"args": args, "env": os.Environ(), "uid": os.Getuid(), "gid": os.Getgid(), "ppid": os.Getppid(),
+			"args": args, "env": os.Environ(), "uid": os.Getuid(), "gid": os.Getgid(), "pid": os.Getpid(),
 			"status":        string(status),
 			"config_write":  writable(configDir),
 			"data_write":    writable(dataDir),
@@ -109,6 +114,7 @@ func pages(args []string) http.Handler {
 		})
 	})
 	mux.HandleFunc("/dial/{address}", func(w http.ResponseWriter, r *http.Request) { dial(w, r.PathValue("address")) })
+	mux.HandleFunc("/orphan", orphan)
 	return mux
 }
 
@@ -119,6 +125,24 @@ func dial(w http.ResponseWriter, address string) {
 		return
 	}
 	_ = conn.Close()
+}
+
+// orphan leaves a process behind whose parent has ended, and answers once somebody has reaped it.
+func orphan(w http.ResponseWriter, _ *http.Request) {
+	out, err := exec.Command("/usr/bin/odoo", "job", "leave").Output()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, pid, _ := strings.Cut(strings.TrimSpace(string(out)), "left ")
+	for range 100 {
+		if !exists("/proc/" + pid) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	status, _ := os.ReadFile("/proc/" + pid + "/status")
+	http.Error(w, "nobody reaps process "+pid+":\n"+string(status), http.StatusInternalServerError)
 }
 
 func writable(dir string) bool {
@@ -187,6 +211,14 @@ func job(args []string) error {
 			time.Sleep(20 * time.Millisecond)
 		}
 		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte("released"), 0o600)
+	case "leave":
+		child := exec.Command("/usr/bin/odoo", "job", "moment")
+		if err := child.Start(); err != nil {
+			return err
+		}
+		fmt.Println("left", child.Process.Pid)
+	case "moment":
+		time.Sleep(200 * time.Millisecond)
 	case "hang":
 		signal.Ignore(syscall.SIGTERM)
 		for {

@@ -1,0 +1,115 @@
+package kube
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/waybill-dev/waybill/internal/router"
+	"github.com/waybill-dev/waybill/internal/runtime"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.yaml anew")
+
+func golden(t *testing.T, name string, objects []*unstructured.Unstructured) {
+	t.Helper()
+	var all []string
+	for _, o := range objects {
+		content, err := yaml.Marshal(o.Object)
+		require.NoError(t, err)
+		all = append(all, string(content))
+	}
+	got, file := strings.Join(all, "---\n"), filepath.Join("testdata", name+".yaml")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got, "look at the change; then: go test ./internal/runtime/kube -update")
+}
+
+const digest = "@sha256:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func example(group string) (render, Options) {
+	opt := Options{Prefix: "waybill", UID: 10001, GID: 10001, Namespace: "waybill-system", Reach: []string{"postgres"},
+		Quota:   map[string]string{"requests.memory": "64Gi"},
+		Traefik: Traefik{Namespace: "traefik", EntryPoints: []string{"websecure"}, Proxies: []string{"10.0.0.0/8"}, TLSSecret: "tls", Issuer: "letsencrypt"}}
+	r := &Runtime{opt: opt}
+	m := r.render("production", group)
+	m.self = "registry.example/waybill/waybill" + digest
+	return m, opt
+}
+
+func TestManifests(t *testing.T) {
+	m, opt := example("wholesale")
+	pods := []netip.Prefix{netip.MustParsePrefix("10.214.0.0/20")}
+	pool := runtime.Pool{Environment: "production", Name: "r42", Group: "wholesale", Image: "registry.example/acme" + digest, Workers: 4, Memory: 2 << 30, CPUs: 2}
+	golden(t, "pool", m.pool(pool))
+	golden(t, "job", []*unstructured.Unstructured{m.job(runtime.Job{Environment: "production", Name: "update-r42", Group: "wholesale",
+		Image: pool.Image, Command: []string{"odoo", "waybill_update"}, Memory: 4 << 30})})
+	golden(t, "dedicated", append([]*unstructured.Unstructured{m.namespaceObject()}, m.fences(opt, pods)...))
+
+	m, opt = example(sharedGroup)
+	golden(t, "environment", append([]*unstructured.Unstructured{m.namespaceObject()}, m.fences(opt, pods)...))
+	golden(t, "router", m.router(opt, 30080, 30443))
+	golden(t, "routes", m.routes(opt.Traefik, []string{"b.example", "a.example"}))
+	golden(t, "admission", admission("waybill"))
+	golden(t, "volume", m.volume(corev1.PersistentVolumeSpec{
+		Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Ti")},
+		PersistentVolumeSource: corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "files.example", Path: "/odoo"}}}))
+	table, err := m.table(router.Table{Environment: "production", Generation: 3})
+	require.NoError(t, err)
+	golden(t, "table", []*unstructured.Unstructured{table})
+}
+
+// What Pod Security's level restricted asks of every pod, said of every container that is rendered.
+func TestEveryPodIsRestricted(t *testing.T) {
+	m, opt := example(sharedGroup)
+	pool := runtime.Pool{Environment: "production", Name: "p", Image: "r/i" + digest, Workers: 2}
+	specs := []corev1.PodSpec{podSpecOf(m.job(runtime.Job{Environment: "production", Name: "j", Image: "r/i" + digest, Command: []string{"x"}}))}
+	for _, o := range append(m.pool(pool), m.router(opt, 0, 0)...) {
+		if o.GetKind() == kindDeployment {
+			specs = append(specs, podSpecOf(o))
+		}
+	}
+	require.Len(t, specs, 5)
+	for _, s := range specs {
+		require.True(t, *s.SecurityContext.RunAsNonRoot)
+		require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, s.SecurityContext.SeccompProfile.Type)
+		require.False(t, *s.AutomountServiceAccountToken)
+		require.False(t, s.HostNetwork || s.HostPID || s.HostIPC)
+		for _, c := range append(s.InitContainers, s.Containers...) {
+			require.False(t, *c.SecurityContext.AllowPrivilegeEscalation, c.Name)
+			require.True(t, *c.SecurityContext.ReadOnlyRootFilesystem, c.Name)
+			require.Equal(t, []corev1.Capability{"ALL"}, c.SecurityContext.Capabilities.Drop, c.Name)
+		}
+		for _, v := range s.Volumes {
+			require.Nil(t, v.HostPath, v.Name)
+		}
+		require.Greater(t, *s.TerminationGracePeriodSeconds, int64(60))
+	}
+}
+
+func TestNamesFit(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	r := &Runtime{opt: Options{Prefix: strings.Repeat("p", 20)}}
+	seen := map[string]bool{}
+	for _, name := range []string{
+		r.namespace(long, sharedGroup), r.namespace(long, long), r.namespace(long, long[:62]), r.namespace("a-b", sharedGroup), r.namespace("a", "b"),
+		poolObject(long[:53], roleWebsocket), jobObject(long), jobObject(long[:62]),
+	} {
+		require.NoError(t, runtime.CheckName("name", name))
+		require.False(t, seen[name], name)
+		seen[name] = true
+	}
+}
