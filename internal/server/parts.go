@@ -29,6 +29,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime/docker"
+	"github.com/waybill-dev/waybill/internal/selfimage"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -107,7 +108,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		if err != nil {
 			return "", err
 		}
-		return docker.SelfImage(ctx, s.registry, auth)
+		return selfimage.Push(ctx, s.registry, auth)
 	}
 	s.runtime, err = docker.New(options)
 	return err

@@ -35,7 +35,7 @@ type Options struct {
 	Host     string // the engine's socket, unix:///…; empty: DOCKER_HOST, else /var/run/docker.sock
 
 	// RouterImage names the image of the waybill binary, as the engine can pull it. It is called
-	// only when a router has to be made. SelfImage makes one.
+	// only when a router has to be made. selfimage.Push makes one.
 	RouterImage func(ctx context.Context) (ref string, err error)
 
 	RegistryAuth      authn.Keychain // credentials for pulling; nil: none

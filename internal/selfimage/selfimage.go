@@ -1,4 +1,7 @@
-package docker
+// Package selfimage makes the image of a program that is linked statically, first of all of Waybill's
+// own binary: for the router of the docker runtime, and for Waybill on Kubernetes. It needs no daemon,
+// and the same binary gives the same image.
+package selfimage
 
 import (
 	"archive/tar"
@@ -13,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -26,23 +30,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// SelfImage pushes the running binary as an image to the registry (host[:port]) and returns its
+// Push pushes the running binary as an image to the registry (host[:port]) and returns its
 // reference by digest. The same binary gives the same image; when the registry has it, nothing
 // is sent. It needs a binary built with CGO_ENABLED=0. auth may be nil.
-func SelfImage(ctx context.Context, registry string, auth authn.Authenticator) (ref string, err error) {
+func Push(ctx context.Context, registry string, auth authn.Authenticator) (ref string, err error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("image of the waybill binary: find the binary: %w", err)
 	}
-	return binaryImage(ctx, binary, registry, auth)
+	return PushBinary(ctx, binary, registry, auth)
 }
 
-func binaryImage(ctx context.Context, binary, registry string, auth authn.Authenticator) (string, error) {
+// PushBinary is Push for the file of another binary.
+func PushBinary(ctx context.Context, binary, registry string, auth authn.Authenticator) (string, error) {
 	if auth == nil {
 		auth = authn.Anonymous
-	}
-	if err := checkStatic(binary); err != nil {
-		return "", fmt.Errorf("image of the waybill binary: %w", err)
 	}
 	sum, err := fileSum(binary)
 	if err != nil {
@@ -60,7 +62,7 @@ func binaryImage(ctx context.Context, binary, registry string, auth authn.Authen
 	} else if e := new(transport.Error); errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden) {
 		return "", fmt.Errorf("image of the waybill binary: registry %s refuses: check the credentials for it: %w", registry, err)
 	}
-	image, err := imageOf(binary)
+	image, err := Program{Binary: binary, Path: "/waybill"}.Image()
 	if err != nil {
 		return "", fmt.Errorf("image of the waybill binary %s: %w", binary, err)
 	}
@@ -74,14 +76,30 @@ func binaryImage(ctx context.Context, binary, registry string, auth authn.Authen
 	return repo.Digest(digest.String()).String(), nil
 }
 
-// imageOf is an image with nothing in it but the binary, at /waybill.
-func imageOf(binary string) (v1.Image, error) {
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return tarOf(binary) },
+// Program is what an image is made of.
+type Program struct {
+	Binary string   // file on this machine, linked statically
+	Path   string   // in the image, for example "/usr/bin/waybill"
+	Base   v1.Image // what it is put on; nil: nothing
+	User   string   // uid[:gid] that it runs as; empty: as the base says
+	Dir    string   // working directory; empty: as the base says
+}
+
+// Image is an image with the program in a layer of its own, which is started without arguments.
+// Nothing in it depends on time or machine.
+func (p Program) Image() (v1.Image, error) {
+	if err := checkStatic(p.Binary); err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return p.tar() },
 		tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
 	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image := p.Base
+	if image == nil {
+		image = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	}
 	if image, err = mutate.AppendLayers(image, layer); err != nil {
 		return nil, err
 	}
@@ -91,13 +109,21 @@ func imageOf(binary string) (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
-	config.Config.Entrypoint = []string{"/waybill"}
+	if p.Base == nil {
+		config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
+	}
+	config.Config.Entrypoint, config.Config.Cmd = []string{p.Path}, nil
+	if p.User != "" {
+		config.Config.User = p.User
+	}
+	if p.Dir != "" {
+		config.Config.WorkingDir = p.Dir
+	}
 	return mutate.ConfigFile(image, config)
 }
 
-func tarOf(binary string) (io.ReadCloser, error) {
-	f, err := os.Open(binary)
+func (p Program) tar() (io.ReadCloser, error) {
+	f, err := os.Open(p.Binary)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +136,7 @@ func tarOf(binary string) (io.ReadCloser, error) {
 	go func() {
 		defer f.Close()
 		w := tar.NewWriter(pw)
-		err := w.WriteHeader(&tar.Header{Name: "waybill", Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size(), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR})
+		err := w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(p.Path, "/"), Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size(), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR})
 		if err == nil {
 			_, err = io.CopyN(w, f, info.Size())
 		}
