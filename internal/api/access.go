@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,6 +34,10 @@ const (
 type asking struct {
 	person  identity.Person
 	address string
+	secure  bool           // it came by TLS
+	shown   string         // the token's or the cookie's text
+	session *store.Session // where a cookie was shown that counts
+	until   time.Time      // when what was shown ends; zero: it does not
 	decided bool
 	again   func(context.Context) (identity.Person, error) // who it is by now, for what goes on for long
 }
@@ -50,37 +53,64 @@ func askingOf(ctx context.Context) *asking {
 
 func personOf(ctx context.Context) identity.Person { return askingOf(ctx).person }
 
-// guard lets only those in who show a token: the data folder's own, which is compared in constant time, or
-// that of a user.
+// guard lets only those in who show a token, the data folder's own, which is compared in constant time, or that of a
+// user; or a session's cookie. What is open to anybody goes on as nobody.
 //
 // The body is limited on a copy of the request. The server looks at the body of its own one to see whether a handler
 // left some of it unread: with that replaced, it would take the rest for the next request of the connection.
-func (b Backend) guard(next http.Handler) http.Handler {
+func (b Backend) guard(next http.Handler, open func(*http.Request) bool) http.Handler {
 	limited := http.MaxBytesHandler(next, maxBody)
-	wrong := &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
+	protection := crossOrigin(b.PublicURL)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			host = r.RemoteAddr
+		w.Header().Set("Cache-Control", "no-store") // what somebody may see is nobody else's, and not for long
+		a := &asking{address: addressOf(r), secure: b.isSecure(r)}
+		header := r.Header.Get("Authorization")
+		a.shown, _ = strings.CutPrefix(header, "Bearer ")
+		cookie, _ := r.Cookie(cookieName(a.secure))
+		anybody := open(r)
+		var err error
+		switch {
+		case header == "" && cookie != nil:
+			a.shown = cookie.Value
+			err = b.bySession(r.Context(), a)
+		default:
+			cookie = nil
+			if a.person, err = b.recognise(r.Context(), a.shown); err == nil {
+				a.until = a.person.Expires
+			}
 		}
-		person, err := b.recognise(r.Context(), given)
 		var unknown *identity.Unknown
 		switch {
+		case err != nil && anybody:
+			a.person = identity.Person{}
 		case errors.As(err, &unknown):
-			b.turnAway(w, r, unknown, wrong, host, given == "")
+			b.turnAway(w, r, unknown, a, cookie != nil)
 			return
 		case err != nil:
 			refuse(w, http.StatusServiceUnavailable, "Service Unavailable", "It could not be found out who asks: "+err.Error())
 			return
 		}
-		a := &asking{person: person, address: host, again: func(ctx context.Context) (identity.Person, error) { return b.recognise(ctx, given) }}
+		if cookie != nil || anybody {
+			if status, why := offence(protection, r); why != "" {
+				b.record(r.Context(), identity.Entry{Kind: "session.refused", Actor: a.person.Name, Token: a.person.Token, Reason: r.Method + " " + r.URL.Path + ": " + why, Address: a.address})
+				refuse(w, status, http.StatusText(status), "This request is refused: "+why+".")
+				return
+			}
+		}
+		a.again = b.again(a)
 		limited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askingKey{}, a)))
 	})
 }
 
+func (b Backend) now() time.Time {
+	if b.Sessions != nil {
+		return b.Sessions.Now()
+	}
+	return time.Now()
+}
+
 func (b Backend) recognise(ctx context.Context, given string) (identity.Person, error) {
-	if subtle.ConstantTimeCompare([]byte(given), []byte(b.Token)) == 1 {
+	if given != "" && subtle.ConstantTimeCompare([]byte(given), []byte(b.Token)) == 1 {
 		return identity.Local(b.Owner), nil
 	}
 	if given == "" || b.Tokens == nil {
@@ -89,27 +119,50 @@ func (b Backend) recognise(ctx context.Context, given string) (identity.Person, 
 	return b.Tokens.Find(ctx, given)
 }
 
-// turnAway answers who has shown no token that counts. Without any token nothing is recorded: that is a
-// mistake, not a try.
-func (b Backend) turnAway(w http.ResponseWriter, r *http.Request, u *identity.Unknown, wrong *identity.Failures, host string, none bool) {
+// turnAway answers who has shown nothing that counts. Without anything nothing is recorded: that is a mistake, not
+// a try. Nor is a session that is over; its cookie is taken away.
+func (b Backend) turnAway(w http.ResponseWriter, r *http.Request, u *identity.Unknown, a *asking, cookie bool) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
-	if none {
-		refuse(w, http.StatusUnauthorized, "Unauthorized", "This API wants a bearer token: that of the data folder (keys/token), or a user's own (--token-file or WAYBILL_TOKEN).")
+	what := "token"
+	if cookie {
+		gone := sessionCookie(a.secure, "", time.Time{})
+		http.SetCookie(w, &gone)
+		what = "session"
+	}
+	if a.shown == "" {
+		refuse(w, http.StatusUnauthorized, "Unauthorized", "This API wants a login (POST /api/v1/login), or a bearer token: that of the data folder (keys/token), or a user's own (--token-file or WAYBILL_TOKEN).")
 		return
 	}
-	before, next := wrong.Count(host, time.Now())
-	e := identity.Entry{Kind: "token.refused", Actor: u.User, Token: u.Token, Reason: u.Reason, Address: host}
-	if before < wrong.Most {
-		b.record(r.Context(), e)
-		refuse(w, http.StatusUnauthorized, "Unauthorized", "The token does not count: "+u.Reason+".")
+	if cookie && !u.Forged {
+		refuse(w, http.StatusUnauthorized, "Unauthorized", "Log in again: "+u.Reason+".")
 		return
+	}
+	wait := b.wrongOne(r.Context(), identity.Entry{Kind: what + ".refused", Actor: u.User, Token: u.Token, Reason: u.Reason, Address: a.address})
+	if wait == 0 {
+		refuse(w, http.StatusUnauthorized, "Unauthorized", "The "+what+" does not count: "+u.Reason+".")
+		return
+	}
+	w.Header().Set("Retry-After", seconds(wait))
+	refuse(w, http.StatusTooManyRequests, "Too Many Requests", manyWrong)
+}
+
+// manyWrong is said after too many wrong tokens.
+const manyWrong = "Too many wrong tokens came from this address. One that counts is let in at once."
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds()) + 1) }
+
+// wrongOne counts a wrong token or cookie and records it. After too many it says for how long the address is refused.
+func (b Backend) wrongOne(ctx context.Context, e identity.Entry) (wait time.Duration) {
+	before, next := b.wrong.Count(e.Address, time.Now())
+	if before < b.wrong.Most {
+		b.record(ctx, e)
+		return 0
 	}
 	if before%recordsEvery == 0 {
-		e.Reason = fmt.Sprintf("%d wrong tokens within %s; the last: %s", before, wrong.Period, u.Reason)
-		b.record(r.Context(), e)
+		e.Reason = fmt.Sprintf("%d wrong ones within %s; the last: %s", before, b.wrong.Period, e.Reason)
+		b.record(ctx, e)
 	}
-	w.Header().Set("Retry-After", strconv.Itoa(int(time.Until(next).Seconds())+1))
-	refuse(w, http.StatusTooManyRequests, "Too Many Requests", "Too many wrong tokens came from this address. One that counts is let in at once.")
+	return max(time.Until(next), time.Second)
 }
 
 func refuse(w http.ResponseWriter, status int, title, detail string) {
@@ -151,6 +204,11 @@ func (b Backend) gate(api huma.API) func(huma.Context, func(huma.Context)) {
 		rule, ok := identity.RuleOf(op)
 		if !ok {
 			_ = huma.WriteErr(api, c, http.StatusForbidden, "nobody may do this: "+route+" names no operation of the table of roles")
+			return
+		}
+		if rule.Reach == identity.Open {
+			a.decided = true
+			next(c)
 			return
 		}
 		err := a.person.Could(op)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ type Backend struct {
 	Token       string                                                                      // of the data folder: whoever holds it is the owner
 	Owner       string                                                                      // the owner's name on this machine
 	Tokens      *identity.Tokens                                                            // of the estate's users; nil: there is the owner alone
+	Sessions    *identity.Sessions                                                          // nil: nobody logs in with a browser
+	Passwords   *identity.Passwords
+	PublicURL   *url.URL // where people reach this server; nil: not known
 	Approvals   *approval.Room
 	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded
@@ -49,6 +53,8 @@ type Backend struct {
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
 	// Neighbours is what each tenant took lately; false: that is not known yet. nil: it never is.
 	Neighbours func(environment string) (Neighbours, bool)
+
+	wrong *identity.Failures // tokens and cookies, by address
 }
 
 // Finding is one thing that the doctor looked at.
@@ -67,18 +73,43 @@ func Handler(b Backend) http.Handler {
 	if b.Events == nil {
 		b.Events = NewEvents(b.Store, nil)
 	}
+	b.wrong = &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Waybill", b.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
 	config.DocsPath = ""
 	config.SchemasPath = "/api/v1/schemas"
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
-	config.Security = []map[string][]string{{"token": {}}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token":   {Type: "http", Scheme: "bearer"},
+		"session": {Type: "apiKey", In: "cookie", Name: plainCookie, Description: "Opened by POST /api/v1/login; with TLS its name is " + secureCookie + ". What changes anything is refused from pages of other sites."},
+	}
+	config.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	api := humago.New(mux, config)
 	api.UseMiddleware(b.gate(api))
 	b.routes(api)
-	return b.guard(mux)
+	return b.guard(mux, openRoutes(mux, api))
+}
+
+// openRoutes tells which requests are for a route that is open to anybody, by the table of roles.
+func openRoutes(mux *http.ServeMux, api huma.API) func(*http.Request) bool {
+	open := map[string]bool{}
+	for path, item := range api.OpenAPI().Paths {
+		for method, o := range map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post} {
+			if o == nil {
+				continue
+			}
+			op, _ := o.Metadata["operation"].(identity.Operation)
+			if rule, ok := identity.RuleOf(op); ok && rule.Reach == identity.Open {
+				open[method+" "+path] = true
+				o.Security = []map[string][]string{}
+			}
+		}
+	}
+	return func(r *http.Request) bool {
+		_, pattern := mux.Handler(r)
+		return open[pattern]
+	}
 }
 
 type body[T any] struct{ Body T }
@@ -156,6 +187,7 @@ func (b Backend) routes(api huma.API) {
 		}
 		return reply(r, b.Store.AddMakers(ctx, r.Digest, store.Makers{People: []string{personOf(ctx).Name}, Emails: in.Body.Authors}))
 	}, does(identity.ReleaseRegister))
+	b.loginRoutes(api)
 	b.peopleRoutes(api)
 	b.promotionRoutes(api)
 	b.approvalRoutes(api)

@@ -110,6 +110,8 @@ func (empty) Pools(context.Context, string) ([]runtime.PoolState, error) { retur
 func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, state: storetest.Shared(t, cluster(t)), now: time.Now()}
+	_, err := b.state.Pool.Exec(t.Context(), "truncate sessions, passwords") // whether anybody has one is asked
+	require.NoError(t, err)
 	declared := func(context.Context) (*estate.Estate, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -136,7 +138,8 @@ func setup(t *testing.T) *bench {
 	b.tokens = &identity.Tokens{Store: b.state, Access: access, Now: b.clock}
 	b.backend = Backend{
 		Store: b.state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
-		Tokens: b.tokens, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
+		Tokens: b.tokens, Sessions: &identity.Sessions{Store: b.state, Tokens: b.tokens, Access: access, Owner: "root", Token: "the-owner's", Now: b.clock},
+		Passwords: &identity.Passwords{Store: b.state, Access: access, Now: b.clock}, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
 		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), b.state, declared, nil, rehearsal.Limits{}),
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")

@@ -104,6 +104,7 @@ func (b Backend) peopleRoutes(api huma.API) {
 		}
 		return reply(userView(person), nil)
 	}, does(identity.UserRead))
+	b.passwordRoutes(api)
 	b.tokenRoutes(api)
 }
 

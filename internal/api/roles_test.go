@@ -46,6 +46,12 @@ func examples(x things) map[string][]example {
 	p := "/api/v1/promotions/" + x.promotion
 	return map[string][]example{
 		"GET /api/v1/whoami":                                    {{path: "/api/v1/whoami"}},
+		"GET /api/v1/me":                                        {{path: "/api/v1/me"}},
+		"GET /api/v1/login":                                     {{path: "/api/v1/login"}},
+		"POST /api/v1/login":                                    {{path: "/api/v1/login", body: map[string]any{"name": "nobody", "password": "wrong"}}},
+		"POST /api/v1/logout":                                   {{path: "/api/v1/logout"}},
+		"PUT /api/v1/users/{name}/password":                     {{path: "/api/v1/users/" + x.user + "/password", body: map[string]any{"password": "short", "current": "wrong"}}},
+		"DELETE /api/v1/users/{name}/password":                  {{path: "/api/v1/users/" + x.user + "/password"}},
 		"GET /api/v1/isolation/{environment}":                   {{path: "/api/v1/isolation/production"}},
 		"GET /api/v1/neighbours/{environment}":                  {{path: "/api/v1/neighbours/production"}},
 		"GET /api/v1/isolation/{environment}/{run}":             {{path: "/api/v1/isolation/production/1"}},
@@ -228,7 +234,7 @@ func expected(u estate.User, op identity.Operation, own, list bool) bool {
 		return false
 	}
 	switch {
-	case list, rule.Reach == identity.Anywhere:
+	case list, rule.Reach == identity.Anywhere, rule.Reach == identity.Open:
 		return true
 	case rule.Reach == identity.Everywhere:
 		return own || len(grant.Environments) == 0

@@ -17,6 +17,7 @@ import (
 func (a *app) user() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Aliases: []string{"users"}, Short: "The users that the estate declares (kind: Access)"}
 	cmd.AddCommand(
+		a.userPassword(),
 		&cobra.Command{Use: "list", Short: "List users with their roles", Args: exactly(),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				var users []api.User

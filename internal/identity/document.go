@@ -23,6 +23,7 @@ every operation in every role. How people get roles is in [access](access.md).
   are one's own where one has asked for it, or uses it.
 - **others'**: only with what is not one's own: this is what separates duties. It holds for an admin too.
 - Where it must hold: *here* in the environment that it is about, *any* in any environment, *all* in all environments.
+  *Open* is what anybody may, without login.
 
 | operation | what it is | where |`)
 	for _, role := range estate.Roles {
@@ -33,7 +34,7 @@ every operation in every role. How people get roles is in [access](access.md).
 		b.WriteString("---|")
 	}
 	b.WriteString("\n")
-	reach := map[Reach]string{Here: "here", Anywhere: "any", Everywhere: "all"}
+	reach := map[Reach]string{Open: "open", Here: "here", Anywhere: "any", Everywhere: "all"}
 	for _, r := range rules {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |", r.Operation, r.Does, reach[r.Reach])
 		for _, role := range estate.Roles {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Failures counts wrong tokens by address. It bounds what they cost, and what they write into the record:
-// with 256 random bits it is not the number of guesses that protects. A right token is never held up by the
-// wrong ones of somebody else behind the same address.
+// Failures counts what was wrong, by address or by name. For tokens it bounds what they cost, and what they write
+// into the record: with 256 random bits it is not the number of guesses that protects, and a right token is never held
+// up by the wrong ones of somebody else behind the same address. For passwords it is the number of guesses.
 type Failures struct {
 	Most   int           // that are answered one by one in a period
 	Period time.Duration // from the first one
@@ -41,6 +41,15 @@ func (f *Failures) Count(address string, now time.Time) (before int, next time.T
 	}
 	known.count++
 	return known.count - 1, known.from.Add(f.Period)
+}
+
+// TakeBack undoes one that was counted and was not wrong.
+func (f *Failures) TakeBack(address string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known := f.since[address]; known != nil && known.count > 0 {
+		known.count--
+	}
 }
 
 // forget drops what is over, and half of the rest where that is not enough.

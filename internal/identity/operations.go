@@ -31,6 +31,8 @@ type Operation string
 
 // The operations. What they are and who may is in the table below.
 const (
+	LogIn             Operation = "login"
+	LogOut            Operation = "logout"
 	WhoAmI            Operation = "whoami"
 	StatusRead        Operation = "status.read"
 	DoctorRead        Operation = "doctor.read"
@@ -68,6 +70,7 @@ const (
 	VulnerabilityRead Operation = "vulnerability.read"
 	VulnerabilityScan Operation = "vulnerability.scan"
 	UserRead          Operation = "user.read"
+	PasswordSet       Operation = "password.set"
 	TokenRead         Operation = "token.read"
 	TokenCreate       Operation = "token.create"
 	TokenRevoke       Operation = "token.revoke"
@@ -86,6 +89,7 @@ type Reach string
 
 // The reaches.
 const (
+	Open       Reach = "for anybody, without login"
 	Here       Reach = "in that environment"
 	Anywhere   Reach = "in any environment"
 	Everywhere Reach = "in all environments"
@@ -109,6 +113,8 @@ var (
 
 // rules is the table. What is not in it, nobody may do.
 var rules = []Rule{
+	{LogIn, "log in, and see which ways there are", Open, everybody, everybody},
+	{LogOut, "log out", Open, everybody, everybody},
 	{WhoAmI, "see one's own name, roles and token", Anywhere, everybody, everybody},
 	{StatusRead, "see what runs", Here, everybody, everybody},
 	{DoctorRead, "see whether the installation is well", Anywhere, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
@@ -146,6 +152,7 @@ var rules = []Rule{
 	{VulnerabilityRead, "see what is known to be vulnerable", Here, everybody, everybody},
 	{VulnerabilityScan, "compare what runs with the advisories now", Anywhere, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
 	{UserRead, "see users and their roles", Everywhere, []Role{Security, Auditor, Admin}, everybody},
+	{PasswordSet, "set or remove a password; one's own, with the one before", Everywhere, []Role{Admin}, everybody},
 	{TokenRead, "see tokens: never their text", Everywhere, []Role{Security, Auditor, Admin}, everybody},
 	{TokenCreate, "make a token", Everywhere, []Role{Admin}, everybody},
 	{EstateRead, "see which commit of the estate is in force, and what waits to be written to Git", Anywhere, everybody, everybody},

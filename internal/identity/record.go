@@ -8,7 +8,7 @@ import (
 // Entry is one thing that was decided about a person: let in or not, allowed or not, a token made or
 // revoked, a promotion approved. It never holds a secret.
 type Entry struct {
-	Kind        string // what it is: "denied", "token.created", "token.revoked", "token.refused", "approval", "rejection", "approval.refused"
+	Kind        string // what it is: "denied", "token.created", "token.revoked", "token.refused", "approval", "rejection", "approval.refused", "login", "logout", "login.refused", "session.refused", "password.set", "password.removed"
 	Actor       string // name of the person; empty where nobody has shown who they are
 	Token       string // ID of the token that was shown
 	Operation   Operation
@@ -33,7 +33,7 @@ func (l Log) Record(ctx context.Context, e Entry) {
 	}
 	level := slog.LevelInfo
 	switch e.Kind {
-	case "denied", "token.refused", "approval.refused":
+	case "denied", "token.refused", "approval.refused", "login.refused", "session.refused":
 		level = slog.LevelWarn
 	}
 	l.LogAttrs(ctx, level, e.Kind, slog.String("actor", e.Actor), slog.String("token", e.Token), slog.String("operation", string(e.Operation)),

@@ -2,11 +2,8 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base32"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -30,15 +27,7 @@ var tokenRule = regexp.MustCompile(`^wbt_([a-z2-7]{10})_([0-9a-f]{64})$`)
 
 // newToken makes a token; only the hash of its text is kept. A plain SHA-256 will do: there is no
 // dictionary of 256 random bits, so there is nothing that a slow hash would slow down.
-func newToken() (id, text string, hash []byte) {
-	var name [8]byte
-	var secret [32]byte
-	_, _ = rand.Read(name[:]) // it never fails; the runtime would end the process
-	_, _ = rand.Read(secret[:])
-	id = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(name[:]))[:10]
-	text = "wbt_" + id + "_" + hex.EncodeToString(secret[:])
-	return id, text, hashOf(text)
-}
+func newToken() (id, text string, hash []byte) { return newSecret("wbt") }
 
 func hashOf(text string) []byte {
 	sum := sha256.Sum256([]byte(text))
@@ -152,11 +141,12 @@ func wordsOf(list []Role) []string {
 	return out
 }
 
-// Unknown says that a token does not count, and why; what it tells the person who shows it is in Error.
+// Unknown says that a token or a session does not count, and why; what it tells the person who shows it is in Error.
 type Unknown struct {
 	Token  string // its ID, where it has one
 	User   string // whose it is, where that is known
 	Reason string
+	Forged bool // a cookie that was never given here
 }
 
 func (u *Unknown) Error() string { return u.Reason }
@@ -178,6 +168,11 @@ func (t Tokens) Find(ctx context.Context, text string) (Person, error) {
 	if subtle.ConstantTimeCompare(hashOf(text), kept.Hash) != 1 {
 		return Person{}, &Unknown{Token: kept.ID, Reason: "this is no token of this installation"}
 	}
+	return t.stands(ctx, kept)
+}
+
+// stands says whose a token is that was found, and what it lets them do today.
+func (t Tokens) stands(ctx context.Context, kept store.Token) (Person, error) {
 	unknown := func(format string, args ...any) (Person, error) {
 		return Person{}, &Unknown{Token: kept.ID, User: kept.User, Reason: fmt.Sprintf("token %s of %s ", kept.ID, kept.User) + fmt.Sprintf(format, args...)}
 	}

@@ -31,6 +31,17 @@ func (s *server) tokens() *identity.Tokens {
 	}}
 }
 
+// sessions are those of browsers.
+func (s *server) sessions() *identity.Sessions {
+	tokens := s.tokens()
+	return &identity.Sessions{Store: s.store, Tokens: tokens, Access: tokens.Access, Owner: owner(), Token: s.keys.Token(), Now: time.Now}
+}
+
+// passwords are those of the users whom the estate declares today.
+func (s *server) passwords() *identity.Passwords {
+	return &identity.Passwords{Store: s.store, Access: s.tokens().Access, Now: time.Now}
+}
+
 // mayPush says whether a token lets somebody write to the registry: that of the data folder, or one of a user who
 // may make releases known.
 func (s *server) mayPush(_, token string) bool {

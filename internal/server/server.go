@@ -299,7 +299,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact,
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease:    s.readRelease,
 		Doctor:         s.doctor,
@@ -324,7 +324,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		}
 		mux.Handle("/v2/", images)
 	}
-	return mux, nil
+	return secured(mux), nil
 }
 
 // instanceID tells this data folder's containers from those of others on the same engine.
