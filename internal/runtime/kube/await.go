@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,8 @@ func (r *Runtime) look(ctx context.Context, namespace, deployment string, want l
 	if err != nil {
 		return false, err
 	}
+	// One that its node has put out stays in the books for long; another stands for it already.
+	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
 	for _, p := range pods {
 		if p.DeletionTimestamp == nil {
 			if err := r.troubled(ctx, p, restarted, began); err != nil {

@@ -168,8 +168,28 @@ func decode(o *unstructured.Unstructured, into any) error {
 
 var eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 
-// list returns the objects of this Waybill that carry the labels, in one namespace or, with "", in all.
+// list returns the objects of this Waybill that carry the labels, in one namespace or, with "", in all
+// of its own: it asks for nothing of other people's.
 func (r *Runtime) list(ctx context.Context, kind, namespace string, want labels) ([]unstructured.Unstructured, error) {
+	if namespace == "" && !resources[kind].cluster {
+		own := labels{}
+		if environment := want[labelEnvironment]; environment != "" {
+			own[labelEnvironment] = environment
+		}
+		namespaces, err := r.list(ctx, kindNamespace, "", own)
+		if err != nil {
+			return nil, err
+		}
+		var all []unstructured.Unstructured
+		for _, n := range namespaces {
+			some, err := r.list(ctx, kind, n.GetName(), want)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, some...)
+		}
+		return all, nil
+	}
 	res, err := r.of(kind, namespace).List(ctx, metav1.ListOptions{LabelSelector: want.selector(r.opt.Prefix)})
 	if err != nil {
 		return nil, r.fault(err, "list %s", resources[kind].plural)

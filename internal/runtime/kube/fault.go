@@ -29,6 +29,9 @@ func (r *Runtime) fault(err error, format string, args ...any) error {
 	if away(err) {
 		return fmt.Errorf("%s: the Kubernetes API at %s does not answer: check that it runs and can be reached from here: %w: %w", tried, r.opt.Config.Host, err, runtime.ErrUnavailable)
 	}
+	if strings.Contains(err.Error(), "being terminated") { // another call takes the namespace away; the next try makes it anew
+		return fmt.Errorf("%s: its namespace goes away just now: %w: %w", tried, err, runtime.ErrUnavailable)
+	}
 	if conflicts := ownerConflicts(err); len(conflicts) > 0 {
 		return fmt.Errorf("%s: somebody else has set %s: take it out of what they apply, or hand the field over (kubectl apply --server-side --field-manager=waybill --force-conflicts), and try again: %w", tried, strings.Join(conflicts, ", and "), err)
 	}

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -73,8 +72,6 @@ type Runtime struct {
 	plain *http.Client // for logs, which are no objects
 	owner *folder.Owner
 	log   *slog.Logger
-
-	files sync.Mutex // one writer of configuration at a time in this process
 }
 
 var prefixName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)

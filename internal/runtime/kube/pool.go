@@ -85,7 +85,7 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return r.arrived(ctx, m.namespace, pool.Name, pool.Files)
+	return r.arrived(ctx, m.namespace, pool.Name)
 }
 
 // sameImage is the reference that runs already where it has the same digest: a registry may be known by
@@ -168,8 +168,6 @@ func (r *Runtime) ConfigurePool(ctx context.Context, environment, pool string, f
 	if err := files.Check(); err != nil {
 		return fail(err)
 	}
-	r.files.Lock()
-	defer r.files.Unlock()
 	for {
 		secrets, err := listAs[corev1.Secret](ctx, r, kindSecret, "", labels{labelEnvironment: environment, labelPool: pool})
 		if err != nil {
@@ -194,7 +192,7 @@ func (r *Runtime) ConfigurePool(ctx context.Context, environment, pool string, f
 			}
 			return fail(err)
 		}
-		if err := r.arrived(ctx, s.Namespace, pool, all); err != nil {
+		if err := r.arrived(ctx, s.Namespace, pool); err != nil {
 			return fail(err)
 		}
 		return nil
@@ -205,17 +203,9 @@ func (r *Runtime) ConfigurePool(ctx context.Context, environment, pool string, f
 // every minute, and at once when it is told that the pod has changed.
 const arrives = 90 * time.Second
 
-// arrived returns once the witness in each running pod sees exactly the files.
-func (r *Runtime) arrived(ctx context.Context, namespace, pool string, files runtime.Files) error {
-	want := map[string]string{}
-	for name, content := range files {
-		want[name] = witness.Hash(content)
-	}
-	sum, err := json.Marshal(want)
-	if err != nil {
-		return err
-	}
-	note := witness.Hash(sum)[:16]
+// arrived returns once the witness in each running pod sees exactly what the pool's secret holds. That
+// may be newer than what the caller wrote, and then is what counts.
+func (r *Runtime) arrived(ctx context.Context, namespace, pool string) error {
 	bounded, cancel := context.WithTimeout(ctx, arrives)
 	defer cancel()
 	pods, err := r.podsOf(ctx, namespace, labels{labelPool: pool})
@@ -224,15 +214,19 @@ func (r *Runtime) arrived(ctx context.Context, namespace, pool string, files run
 	}
 	g, gctx := errgroup.WithContext(bounded)
 	for _, p := range pods {
-		g.Go(func() error { return r.arrivedAt(gctx, p, want, note) })
+		g.Go(func() error { return r.arrivedAt(gctx, p, pool) })
 	}
 	return g.Wait()
 }
 
-func (r *Runtime) arrivedAt(ctx context.Context, p corev1.Pod, want map[string]string, note string) error {
+func (r *Runtime) arrivedAt(ctx context.Context, p corev1.Pod, pool string) error {
 	told := time.Time{}
 	return until(ctx, "pod "+p.Namespace+"/"+p.Name+" sees its files", func() (bool, error) {
-		if p.Status.PodIP != "" && witnessed(ctx, p.Status.PodIP, want) {
+		var s corev1.Secret
+		if found, err := r.get(ctx, kindSecret, p.Namespace, poolFiles(pool), &s); err != nil || !found {
+			return !found && err == nil, err // the pool is removed meanwhile
+		}
+		if p.Status.PodIP != "" && witnessed(ctx, p.Status.PodIP, s.Data) {
 			return true, nil
 		}
 		var now corev1.Pod
@@ -249,7 +243,7 @@ func (r *Runtime) arrivedAt(ctx context.Context, p corev1.Pod, want map[string]s
 			return false, nil
 		}
 		told = time.Now()
-		return false, r.annotate(ctx, p.Namespace, p.Name, noteFiles, note+"-"+strconv.FormatInt(told.Unix(), 36))
+		return false, r.annotate(ctx, p.Namespace, p.Name, noteFiles, s.ResourceVersion+"-"+strconv.FormatInt(told.Unix(), 36))
 	})
 }
 
@@ -262,7 +256,7 @@ func restarting(p corev1.Pod) bool {
 	return false
 }
 
-func witnessed(ctx context.Context, address string, want map[string]string) bool {
+func witnessed(ctx context.Context, address string, want map[string][]byte) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(address, strconv.Itoa(witness.Port))+"/", nil)
 	if err != nil {
 		return false
@@ -276,8 +270,8 @@ func witnessed(ctx context.Context, address string, want map[string]string) bool
 	if res.StatusCode != http.StatusOK || json.NewDecoder(http.MaxBytesReader(nil, res.Body, 1<<20)).Decode(&seen) != nil || len(seen) != len(want) {
 		return false
 	}
-	for name, hash := range want {
-		if seen[name] != hash {
+	for name, content := range want {
+		if seen[name] != witness.Hash(content) {
 			return false
 		}
 	}
