@@ -100,8 +100,12 @@ bench-ledger: ## Entries of the ledger appended and verified in a second, beside
 ##@ Build and check
 
 .PHONY: build
-build: ## The static binary bin/waybill
+build: console ## The static binary bin/waybill, with the console in it
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/waybill ./cmd/waybill
+
+.PHONY: console
+console: ## The web console alone, where its sources have changed; installs Node.js where there is none
+	hack/console.sh build
 
 .PHONY: base
 base: ## The base image, a real Odoo from Debian's packages, into the cache
@@ -123,7 +127,8 @@ stop: ## Stop the Docker Engine that the set-up started, if it did
 
 .PHONY: clean
 clean: ## Remove what was built in the tree
-	rm -rf bin
+	rm -rf bin web/dist web/node_modules
+	find internal/console/dist -mindepth 1 ! -name .gitkeep -delete
 
 .PHONY: clean-cache
 clean-cache: stop ## Remove the cache too: base image, tools; the next run is a cold one

@@ -19,7 +19,7 @@ die() {
 . "$here/docker.sh"
 
 # Each group of packages: names, and what Waybill wants them for.
-groups=(postgresql redis docker base filesystems git console checks)
+groups=(postgresql redis docker base filesystems git node console checks)
 packages_postgresql() { echo postgresql; }
 why_postgresql() { echo "Waybill's own state, and the tenants' databases"; }
 packages_redis() { echo redis-server python3-redis; }
@@ -32,6 +32,10 @@ packages_filesystems() { echo e2fsprogs mount util-linux; }
 why_filesystems() { echo "tests with a full disk, on a small loop-mounted file system"; }
 packages_git() { echo git ca-certificates; }
 why_git() { echo "estates and releases are Git commits"; }
+# A Node.js from elsewhere will do, if it is new enough; Debian's nodejs would replace it.
+packages_node() { if ! node_is_here; then echo nodejs npm; fi; }
+node_is_here() { command -v npm >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' 2>/dev/null; }
+why_node() { echo "the web console, which is built from web/"; }
 packages_console() { echo chromium; }
 why_console() { echo "tests in a real browser"; }
 packages_checks() { echo shellcheck skopeo umoci python3-minimal python3-packaging pgbouncer; }

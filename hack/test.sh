@@ -77,6 +77,7 @@ faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
 case ${1:-} in
 core)
 	section "unit tests" unit
+	section "unit tests of the console" hack/console.sh test
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
@@ -85,6 +86,7 @@ core)
 	;;
 all)
 	section "unit tests" unit
+	section "unit tests of the console" hack/console.sh test
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "cosign verifies attestations" cosign

@@ -41,6 +41,9 @@ check_generated() {
 	diff -u docs/roles.md "$work/roles.md" >&2 || { say "docs/roles.md is out of date; run: make generate"; return 1; }
 }
 
+# Types, lint and format of the console.
+check_console() { hack/console.sh check; }
+
 check_shell() {
 	local scripts=()
 	while IFS= read -r -d '' f; do
@@ -114,7 +117,7 @@ check_clean() {
 	git diff --exit-code --stat >&2 || { say "the work tree differs from the commit"; return 1; }
 }
 
-all=(format vet lint modules generated shell python notes links paths clean)
+all=(format vet lint modules generated console shell python notes links paths clean)
 [ $# -eq 0 ] || all=("$@")
 failed=()
 for name in "${all[@]}"; do

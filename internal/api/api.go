@@ -32,6 +32,8 @@ type Backend struct {
 	Rehearsals  *rehearsal.Queue
 	Ledger      *ledger.Ledger
 	Waybill     func(ctx context.Context, promotion string) (bundle []byte, err error)
+	Evidence    func(ctx context.Context, r release.Release) (ReleaseEvidence, error)
+	SBOM        func(ctx context.Context, r release.Release) ([]byte, error)
 	SignImpact  func(ctx context.Context, a *impact.Assessment) (bundle []byte, err error)
 	Estate      func(context.Context) (*estate.Estate, error)
 	ReadRelease func(ctx context.Context, ref string) (release.Release, error)
@@ -190,6 +192,8 @@ func (b Backend) routes(api huma.API) {
 	b.loginRoutes(api)
 	b.peopleRoutes(api)
 	b.promotionRoutes(api)
+	b.takeBackRoutes(api)
+	b.evidenceRoutes(api)
 	b.approvalRoutes(api)
 	b.gateRoutes(api)
 	b.emergencyRoutes(api)

@@ -26,6 +26,7 @@ type Promotion struct {
 	Revision     int64      `json:"revision" doc:"Grows with every change; ask for a newer one with ?after="`
 	Rollouts     []Rollout  `json:"rollouts"`
 	Rings        []Ring     `json:"rings,omitempty" doc:"In the estate's order; absent: all tenants at once"`
+	Procedure    []string   `json:"procedure,omitempty" doc:"The steps of its kind, in order; not in lists"`
 
 	Emergency *store.Emergency `json:"emergency,omitempty" doc:"Somebody broke the glass for it"`
 }
@@ -52,6 +53,7 @@ type Rollout struct {
 	HeldSeconds float64 `json:"held_seconds"`
 	Predicted   float64 `json:"predicted_seconds,omitempty" doc:"What a rehearsal predicted for held_seconds"`
 	WaitsFor    string  `json:"waits_for,omitempty"`
+	Rehearsal   string  `json:"rehearsal,omitempty" doc:"ID of the rehearsal that its class comes from"`
 	Checkpoint  string  `json:"checkpoint,omitempty" doc:"The checkpoint to restore from by hand"`
 	Steps       []Step  `json:"steps"`
 

@@ -84,7 +84,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 				return nil, err
 			}
 			view.Revision += r.Revision
-			rollout := Rollout{Tenant: r.Tenant, Ring: r.Ring, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor,
+			rollout := Rollout{Tenant: r.Tenant, Ring: r.Ring, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor, Rehearsal: memory.Plan.Rehearsal,
 				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID], Verdicts: verdictsOf[r.ID]}
 			if rollout.Checkpoint == "" {
 				rollout.Checkpoint = memory.Checkpoint
@@ -93,6 +93,9 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 				rollout.Steps = []Step{}
 			}
 			view.Rollouts = append(view.Rollouts, rollout)
+		}
+		if len(rows) == 1 {
+			view.Procedure = promotion.Procedure(p.Kind)
 		}
 		if view.Rings, err = rings(p, rollouts); err != nil {
 			return nil, err

@@ -150,3 +150,12 @@ var procedures = map[string][]Step{
 		{Name: "checkpoint", Do: takeCheckpoint, Undo: freeGarbageCollector},
 	},
 }
+
+// Procedure names the steps of a kind, in order. Some of them may not apply to a rollout.
+func Procedure(kind string) []string {
+	var names []string
+	for _, step := range procedures[kind] {
+		names = append(names, step.Name)
+	}
+	return names
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/console"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
@@ -299,7 +300,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact, Evidence: s.releaseEvidence, SBOM: s.releaseSBOM,
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease:    s.readRelease,
 		Doctor:         s.doctor,
@@ -324,6 +325,11 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		}
 		mux.Handle("/v2/", images)
 	}
+	pages, err := console.Handler()
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/", pages)
 	return secured(mux), nil
 }
 

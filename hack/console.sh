@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Builds the web console from web/ into internal/console/dist, where the Go build embeds it.
+#
+#   hack/console.sh build   the bundle; nothing is done where the inputs are as they were
+#   hack/console.sh check   types, lint and format
+#   hack/console.sh test    unit tests
+#
+# What it built and what npm loaded is kept in the cache, never in the tree: $WAYBILL_CACHE/console, by a hash of the
+# inputs, and $WAYBILL_CACHE/npm.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${WAYBILL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/waybill}
+dist=internal/console/dist
+keep=10 # bundles
+
+say() { printf 'console: %s\n' "$*" >&2; }
+
+have_node() { command -v npm >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' 2>/dev/null; }
+
+need_node() {
+	have_node && return 0
+	say "no Node.js 18 or newer is here; installing Debian's own"
+	hack/setup.sh packages node
+	have_node || { say "there is still none; see above"; return 1; }
+}
+
+# Everything that the bundle is made from.
+inputs() {
+	{
+		find web \( -path web/node_modules -o -path web/dist \) -prune -o -type f ! -name '*.test.ts' ! -name '*.test.tsx' ! -path web/src/api/schema.d.ts -print
+		echo hack/console.sh
+	} | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c1-32
+}
+
+# npm ci anew only where the lock file is another.
+install() {
+	local sum
+	sum=$(sha256sum web/package-lock.json | cut -c1-32)
+	[ "$(cat web/node_modules/.waybill 2>/dev/null || true)" = "$sum" ] && return 0
+	say "installing what web/package-lock.json names"
+	(cd web && npm ci --ignore-scripts --prefer-offline --cache "$cache/npm" --loglevel error >&2)
+	echo "$sum" >web/node_modules/.waybill
+}
+
+types() { (cd web && npm run --silent types >&2); }
+
+build() {
+	local key made
+	key=$(inputs)
+	[ "$(cat "$dist/.key" 2>/dev/null || true)" = "$key" ] && return 0
+	made=$cache/console/$key
+	if [ ! -d "$made" ]; then
+		need_node
+		install
+		types
+		say "building"
+		(cd web && npm run --silent bundle >&2)
+		mkdir -p "$cache/console"
+		rm -rf "$made.new"
+		cp -R web/dist "$made.new"
+		mv "$made.new" "$made"
+		# shellcheck disable=SC2012 # the names are hashes
+		ls -dt "$cache"/console/* | tail -n +$((keep + 1)) | xargs -r rm -rf
+	fi
+	find "$dist" -mindepth 1 ! -name .gitkeep -delete
+	cp -R "$made/." "$dist/"
+	echo "$key" >"$dist/.key"
+	say "built into $dist"
+}
+
+check() {
+	need_node
+	install
+	types
+	(cd web && npm run --silent check)
+}
+
+unit() {
+	need_node
+	install
+	types
+	(cd web && npm test --silent)
+}
+
+case ${1:-} in
+build) build ;;
+check) check ;;
+test) unit ;;
+*)
+	echo "usage: hack/console.sh build|check|test" >&2
+	exit 2
+	;;
+esac
