@@ -16,5 +16,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy: { '/api': server } },
-  test: { environment: 'jsdom', setupFiles: ['src/test.setup.ts'], css: false },
+  test: { environment: 'node' },
 });

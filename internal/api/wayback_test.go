@@ -33,7 +33,7 @@ func TestWayBackIsSaidBefore(t *testing.T) {
 		"of the first":        {estate.Swap, store.Promoted, store.Done, promotion.Memory{}, backNone, false, "nothing served"},
 		"gone back already":   {estate.Swap, store.RolledBack, store.Done, promotion.Memory{OldRelease: "sha256:back-old"}, backNone, false, "nothing to take back"},
 		"before the update":   {estate.Breaking, "", store.Running, promotion.Memory{OldRelease: "sha256:back-old"}, backUndo, false, "has not been updated"},
-		"after the update":    {estate.Compatible, "", store.Running, promotion.Memory{OldRelease: "sha256:back-old", Updated: true}, backUndo, false, "by the route, at once"},
+		"after the update":    {estate.Compatible, "", store.Running, promotion.Memory{OldRelease: "sha256:back-old", Updated: true, Plan: promotion.Plan{Class: estate.Compatible}}, backUndo, false, "by the route, at once"},
 		"past the point":      {estate.Breaking, "", store.Waiting, promotion.Memory{OldRelease: "sha256:back-old", Updated: true, NoReturn: true, FenceCheckpoint: "c2", ReleasedAt: released}, backRestore, true, "checkpoint c2 is restored"},
 		"while requests wait": {estate.Breaking, "", store.Running, promotion.Memory{OldRelease: "sha256:back-old", Updated: true, Plan: promotion.Plan{Class: estate.Breaking}}, backUndo, false, "restored"},
 	} {
