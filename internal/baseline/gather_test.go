@@ -25,6 +25,12 @@ var server = postgrestest.Shared(postgres.Options{TCP: true, Settings: map[strin
 // TestARealPostgres: what a server, a database, a role and a session say is told apart.
 func TestARealPostgres(t *testing.T) {
 	url := server(t).URL("postgres")
+	own, err := GatherPostgres(t.Context(), url)
+	require.NoError(t, err)
+	own.Own = true
+	for _, d := range own.Of() { // what this test's server is started with, and nothing that Waybill starts its own with
+		require.True(t, d.Advice || d.Name == "timeouts" || d.Name == "durability", "%s: %s", d.Name, d.Says())
+	}
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
