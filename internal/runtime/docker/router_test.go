@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/runtime/runtimetest"
+	"github.com/waybill-dev/waybill/internal/selfimage"
 )
 
 // TestRealRouter runs the waybill binary itself as the router's image, in front of pools of a
@@ -31,7 +32,7 @@ func TestRealRouter(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	reg := newRegistry(t)
-	image, err := binaryImage(ctx, binary, reg.host, nil)
+	image, err := selfimage.PushBinary(ctx, binary, reg.host, nil)
 	require.NoError(t, err)
 	forgetAfter(t, image)
 	standin := reg.push(t, "standin", runtimetest.StandIn(t))
