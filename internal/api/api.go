@@ -51,6 +51,8 @@ type Backend struct {
 	Recorder    Recorder // nil: nothing is recorded
 	Version     string
 	Events      *Events // what streams are fed from; nil: one of its own
+	// VerifyLedger reads all of it, with the keys and the head that the server keeps.
+	VerifyLedger func(ctx context.Context) (ledger.Report, error)
 	// CheckIsolation begins a run that tries whether an environment's tenants are apart, and says which.
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
 	// Neighbours is what each tenant took lately; false: that is not known yet. nil: it never is.
@@ -210,6 +212,9 @@ func (b Backend) routes(api huma.API) {
 	b.neighbourRoutes(api)
 	b.restoreRoutes(api)
 	b.eventRoutes(api)
+	b.reportRoutes(api)
+	b.calendarRoutes(api)
+	b.tenancyRoutes(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

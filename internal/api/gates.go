@@ -8,10 +8,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/waybill-dev/waybill/internal/calendar"
 	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/impact"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/report"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -35,8 +38,16 @@ func schemaName(t reflect.Type, hint string) string {
 	if t.Kind() == reflect.Pointer {
 		named = t.Elem()
 	}
-	if named.PkgPath() == reflect.TypeFor[impact.Assessment]().PkgPath() { // it has words of its own for tenants, modules, windows
+	switch named.PkgPath() {
+	case reflect.TypeFor[impact.Assessment]().PkgPath(): // it has words of its own for tenants, modules, windows
 		return "Impact" + named.Name()
+	case reflect.TypeFor[calendar.Answer]().PkgPath():
+		return "Calendar" + named.Name()
+	case reflect.TypeFor[report.Report]().PkgPath():
+		return "Report" + named.Name() // ReportReport is the whole
+	}
+	if named == reflect.TypeFor[ledger.Report]() || named == reflect.TypeFor[ledger.Problem]() {
+		return "Ledger" + named.Name()
 	}
 	return huma.DefaultSchemaNamer(t, hint)
 }

@@ -94,6 +94,7 @@ func (b Backend) ledgerRoutes(api huma.API) {
 			}
 		}}, nil
 	}, does(identity.LedgerRead), describe("The whole ledger", "One JSON object a line: its name, every entry, and every head after the entry that it was signed at"))
+	b.auditRoutes(api)
 	huma.Get(api, "/api/v1/promotions/{id}/waybill", func(ctx context.Context, in *IDInput) (*struct {
 		ContentType string `header:"Content-Type"`
 		Body        []byte

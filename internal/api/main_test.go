@@ -55,6 +55,7 @@ type bench struct {
 	broken  error // of the estate
 
 	emergency *estate.Emergency // of production
+	calendars []estate.Calendar
 }
 
 func (b *bench) breakEstate() {
@@ -115,7 +116,7 @@ func setup(t *testing.T) *bench {
 	declared := func(context.Context) (*estate.Estate, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production", Emergency: b.emergency}}, Access: b.access,
+		return &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production", Emergency: b.emergency}}, Access: b.access, Calendars: b.calendars,
 			Tenants: []estate.Tenant{{Name: "acme", Environment: "production", Database: "acme_production", Hosts: []string{"acme.example"}}, {Name: "acme", Environment: "test", Database: "acme_test", Hosts: []string{"test.acme.example"}}}}, b.broken
 	}
 	access := func(ctx context.Context) (*estate.Access, error) {
@@ -155,6 +156,7 @@ func setup(t *testing.T) *bench {
 		SBOM:           func(context.Context, release.Release) ([]byte, error) { return []byte("{}"), nil },
 		Waybill:        func(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound },
 		Rescan:         func(context.Context) error { return nil },
+		VerifyLedger:   func(context.Context) (ledger.Report, error) { return ledger.Report{OK: true}, nil },
 		Neighbours:     func(string) (Neighbours, bool) { return Neighbours{}, false },
 		CheckIsolation: func(context.Context, string, string) (int64, error) { return 1, nil },
 		SignImpact:     func(ctx context.Context, a *impact.Assessment) ([]byte, error) { return impact.Seal(ctx, a, signer) },

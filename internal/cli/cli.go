@@ -96,9 +96,9 @@ back by itself when the business suffers.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case a.format == "sarif" && cmd.Name() == "check", a.format == formatHTML && cmd.Name() == "waybill":
+			case a.format == "sarif" && cmd.Name() == "check", a.format == formatHTML && cmd.Name() == "waybill", a.format == formatCSV && cmd.Name() == "report":
 			case a.format != "text" && a.format != "json":
-				return usagef("-o %s: expected text or json, for waybill check also sarif, for waybill promotion waybill also html", a.format)
+				return usagef("-o %s: expected text or json, for waybill check also sarif, for waybill promotion waybill also html, for waybill report also csv", a.format)
 			}
 			level := slog.LevelInfo
 			if a.verbose {
@@ -111,17 +111,13 @@ back by itself when the business suffers.`,
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
 	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "file with your token (or WAYBILL_TOKEN); default: that of the data folder")
-	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too, promotion waybill html")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too, promotion waybill html, report csv")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.estate(), a.calendar(), a.gatePolicies(), a.notify(), a.base(), a.check(), a.build(), a.releases(), a.tenant(),
-		a.impact(), a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(),
-		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.whoami(), a.version(), a.router(), a.witness(),
-		a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(),
-		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.runbook(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.whoami(), a.version(), a.router(), a.witness(),
-		a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(),
-		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.isolation(), a.whoami(), a.version(), a.router(), a.witness(),
+		a.impact(), a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(), a.report(),
+		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.runbook(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.isolation(), a.whoami(), a.version(), a.router(), a.witness(),
 	)
 	verbsOnly(root)
 	return root

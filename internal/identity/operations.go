@@ -82,6 +82,8 @@ const (
 	SecretRotate      Operation = "secret.rotate"
 	IsolationRead     Operation = "isolation.read"
 	IsolationCheck    Operation = "isolation.check"
+	ReportRead        Operation = "report.read"
+	CalendarRead      Operation = "calendar.read"
 )
 
 // Reach is where a role must hold.
@@ -163,6 +165,8 @@ var rules = []Rule{
 	{SecretRotate, "change database logins and bridge keys", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
 	{IsolationRead, "see what was tried to reach other tenants, and what was reached", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
 	{IsolationCheck, "try now whether tenants are apart", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
+	{ReportRead, "see the figures of releasing", Here, everybody, everybody},
+	{CalendarRead, "see windows, freezes and what is planned", Here, everybody, everybody},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -80,15 +81,33 @@ func heads(ctx context.Context, tx pgx.Tx) iter.Seq2[Head, error] {
 type Filter struct {
 	Promotion   string
 	Environment string
-	Kind        string // or the beginning of one: "step."
-	Before      int64  // sequence; 0: from the newest
+	Tenant      string
+	Actor       string
+	Kind        string    // or the beginning of one: "step."
+	Text        string    // that the payload holds, in either case
+	Since       time.Time // at this moment or later
+	Until       time.Time // before it
+	Before      int64     // sequence; 0: from the newest
 	Limit       int
+}
+
+func (f Filter) where() (condition string, args []any) {
+	moment := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	return `($1 = '' or promotion = $1) and ($2 = '' or environment = $2) and ($3 = '' or starts_with(kind, $3)) and ($4 = 0 or seq < $4)
+		and ($5 = '' or tenant = $5) and ($6 = '' or actor = $6) and ($7 = '' or position(lower($7) in lower(payload)) > 0)
+		and ($8::timestamptz is null or at >= $8) and ($9::timestamptz is null or at < $9)`,
+		[]any{f.Promotion, f.Environment, f.Kind, f.Before, f.Tenant, f.Actor, f.Text, moment(f.Since), moment(f.Until)}
 }
 
 // List gives entries, the newest first.
 func (l *Ledger) List(ctx context.Context, f Filter) ([]Entry, error) {
-	rows, err := l.pool.Query(ctx, "select "+columns+` from ledger where ($1 = '' or promotion = $1) and ($2 = '' or environment = $2)
-		and ($3 = '' or starts_with(kind, $3)) and ($4 = 0 or seq < $4) order by seq desc limit $5`, f.Promotion, f.Environment, f.Kind, f.Before, f.Limit)
+	where, args := f.where()
+	rows, err := l.pool.Query(ctx, "select "+columns+" from ledger where "+where+" order by seq desc limit $10", append(args, f.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}

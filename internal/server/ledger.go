@@ -28,20 +28,25 @@ func (s *server) newLedger() *ledger.Ledger {
 	return ledger.New(s.store.Pool, ledger.Options{Signer: s.signer, HeadFile: filepath.Join(s.config.Data, HeadFile), Log: s.log})
 }
 
-// checkLedger verifies all of it, and says up to where it is signed.
-func (s *server) checkLedger(ctx context.Context) (string, error) {
+// verifyLedger verifies all of it, after it was signed up to now.
+func (s *server) verifyLedger(ctx context.Context) (ledger.Report, error) {
 	if _, err := s.book.Cover(ctx); err != nil {
-		return "", err
+		return ledger.Report{}, err
 	}
 	own, err := keys.SigningKeys(filepath.Join(s.config.Data, "keys"))
 	if err != nil {
-		return "", err
+		return ledger.Report{}, err
 	}
 	kept, err := ledger.ReadHeads(filepath.Join(s.config.Data, HeadFile))
 	if err != nil {
-		return "", err
+		return ledger.Report{}, err
 	}
-	report, err := ledger.Verification{Lines: func() iter.Seq2[ledger.Line, error] { return s.book.Lines(ctx) }, Keys: attest.OwnKeys(own), Anchors: kept, Now: time.Now()}.Verify()
+	return ledger.Verification{Lines: func() iter.Seq2[ledger.Line, error] { return s.book.Lines(ctx) }, Keys: attest.OwnKeys(own), Anchors: kept, Now: time.Now()}.Verify()
+}
+
+// checkLedger says up to where the ledger is signed, or what is wrong with it.
+func (s *server) checkLedger(ctx context.Context) (string, error) {
+	report, err := s.verifyLedger(ctx)
 	if err == nil && report.Problem != nil {
 		err = report.Problem
 	}

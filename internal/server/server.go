@@ -304,6 +304,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease:    s.readRelease,
 		Doctor:         s.doctor,
+		VerifyLedger:   s.verifyLedger,
 		Runbook:        s.runbook,
 		Rescan:         func(ctx context.Context) error { return s.rescan(ctx, true) },
 		CheckIsolation: s.checkIsolation, Neighbours: s.neighbours.of, Events: s.events,

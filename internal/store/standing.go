@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// WaitingRollout is a rollout that waits, for a time or for something else.
+type WaitingRollout struct {
+	Promotion   string     `db:"promotion"`
+	Kind        string     `db:"kind"`
+	ReleaseName string     `db:"release_name"`
+	Environment string     `db:"environment"`
+	Tenant      string     `db:"tenant"`
+	WaitsFor    string     `db:"waits_for"`
+	WakeAt      *time.Time `db:"wake_at"`
+	RequestedBy string     `db:"requested_by"`
+}
+
+// WaitingRollouts lists them, the oldest promotion first.
+func (s *Store) WaitingRollouts(ctx context.Context) ([]WaitingRollout, error) {
+	return many[WaitingRollout](ctx, s.Pool, `select p.id as promotion, p.kind, p.release_name, r.environment, r.tenant, r.wake_at, p.requested_by,
+		case when r.state = 'waiting' then r.reason else r.waits_for end as waits_for
+		from rollouts r join promotions p on p.id = r.promotion_id
+		where r.state = 'waiting' or r.state = 'running' and r.waits_for <> '' order by p.seq, r.tenant`)
+}
+
+// LastPromotion is the newest promotion of a tenant that has ended.
+type LastPromotion struct {
+	Environment string    `db:"environment" json:"-"`
+	Tenant      string    `db:"tenant" json:"-"`
+	ID          string    `db:"id" json:"id"`
+	Kind        string    `db:"kind" json:"kind"`
+	ReleaseName string    `db:"release_name" json:"release_name"`
+	Outcome     string    `db:"outcome" json:"outcome" doc:"Of the tenant's part: promoted, rolled_back"`
+	Reason      string    `db:"reason" json:"reason,omitempty"`
+	Finished    time.Time `db:"finished_at" json:"finished"`
+}
+
+// LastPromotions are those of an environment's tenants by which releases came or went.
+func (s *Store) LastPromotions(ctx context.Context, environment string) ([]LastPromotion, error) {
+	return many[LastPromotion](ctx, s.Pool, `select t.environment, t.name as tenant, l.* from tenants t cross join lateral (
+		select p.id, p.kind, p.release_name, r.outcome, r.reason, r.finished_at from rollouts r join promotions p on p.id = r.promotion_id
+		where r.environment = t.environment and r.tenant = t.name and r.state = 'done' and p.kind in ('promote', 'rollback', 'restore', 'configuration', 'create')
+		order by r.created_at desc limit 1) l where t.environment = $1`, environment)
+}
+
+// OpenRollout is a rollout that has not ended.
+type OpenRollout struct {
+	Promotion   string `db:"promotion_id"`
+	Environment string `db:"environment"`
+	Tenant      string `db:"tenant"`
+	State       string `db:"state"`
+	Says        string `db:"says"` // what it waits for, or why
+}
+
+// OpenRollouts lists those of an environment.
+func (s *Store) OpenRollouts(ctx context.Context, environment string) ([]OpenRollout, error) {
+	return many[OpenRollout](ctx, s.Pool, `select promotion_id, environment, tenant, state, case when state = 'waiting' then reason else waits_for end as says
+		from rollouts where environment = $1 and state <> 'done'`, environment)
+}
+
+// ReleaseNames are what people call releases, by digest.
+func (s *Store) ReleaseNames(ctx context.Context, digests []string) (map[string]string, error) {
+	rows, err := s.Pool.Query(ctx, "select digest, name from releases where digest = any($1)", digests)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	var digest, name string
+	_, err = pgx.ForEachRow(rows, []any{&digest, &name}, func() error {
+		names[digest] = name
+		return nil
+	})
+	return names, err
+}
