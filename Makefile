@@ -107,6 +107,10 @@ build: console ## The static binary bin/waybill, with the console in it
 console: ## The web console alone, where its sources have changed; installs Node.js where there is none
 	hack/console.sh build
 
+.PHONY: image
+image: build ## The image of the server, as an OCI layout in bin/image, or pushed: make image IMAGE=HOST/REPOSITORY:TAG (as root, the first time)
+	base=$$(hack/image/base.sh) && go run ./hack/image -base "$$base" $(if $(IMAGE),-push "$(IMAGE)",-out bin/image)
+
 .PHONY: base
 base: ## The base image, a real Odoo from Debian's packages, into the cache
 	$(WITH) packages -- hack/base/build.sh
