@@ -48,6 +48,10 @@ test-all: build ## test, cosign, the whole kill matrix, all rehearsals and fault
 test-kill: build ## The kill matrix alone: the server killed at every step, and its parts taken away
 	$(WITH) packages docker base -- hack/test.sh kill
 
+.PHONY: test-openid
+test-openid: ## people log in at an OpenID provider (builds it the first time)
+	hack/test.sh openid
+
 .PHONY: test-cosign
 test-cosign: ## cosign accepts what waybill build attaches (builds cosign the first time: minutes)
 	hack/test.sh cosign

@@ -5,6 +5,7 @@
 #   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
+#   hack/test.sh openid  logins at an OpenID provider
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh tenants     six tenants in three rings
@@ -60,6 +61,13 @@ integration() {
 	# Two at a time: a test on Odoo mostly waits for one process that starts.
 	WAYBILL_TEST_PACKAGES=2 odoo "${packages[@]}"
 }
+# Somebody else's provider, as a process of its own.
+openid() {
+	local tools
+	tools=$(hack/tools.sh openid)
+	WAYBILL_TEST_OPENID=$tools/openid go test -tags openid -count=1 -run 'Provider|CodeOfAnother' ./internal/openid ./internal/api
+}
+
 # Builds cosign the first time, which takes minutes.
 cosign() {
 	local tools
@@ -90,6 +98,7 @@ all)
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "cosign verifies attestations" cosign
+	section "logins at an OpenID provider" openid
 	section "kill matrix" kill_matrix all
 	section "rehearsals" rehearsals all
 	section "faults" faults all
@@ -97,6 +106,9 @@ all)
 	;;
 cosign)
 	section "cosign verifies attestations" cosign
+	;;
+openid)
+	section "logins at an OpenID provider" openid
 	;;
 kill)
 	prepare
@@ -127,7 +139,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|cosign|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|cosign|openid|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

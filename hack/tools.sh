@@ -4,6 +4,7 @@
 #
 #   hack/tools.sh            staticcheck, for verify
 #   hack/tools.sh cosign     cosign, for a test; several minutes the first time
+#   hack/tools.sh openid     an OpenID provider, for a test
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${WAYBILL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/waybill}
@@ -11,8 +12,9 @@ tool=${1:-staticcheck}
 case $tool in
 staticcheck) module=$here/tools package=honnef.co/go/tools/cmd/staticcheck ;;
 cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosign ;;
+openid) module=$here/tools/openid package=github.com/zitadel/oidc/v3/example/server ;;
 *)
-	echo "usage: hack/tools.sh [staticcheck|cosign]" >&2
+	echo "usage: hack/tools.sh [staticcheck|cosign|openid]" >&2
 	exit 2
 	;;
 esac

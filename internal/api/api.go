@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/openid"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -45,7 +46,8 @@ type Backend struct {
 	Tokens      *identity.Tokens                                                            // of the estate's users; nil: there is the owner alone
 	Sessions    *identity.Sessions                                                          // nil: nobody logs in with a browser
 	Passwords   *identity.Passwords
-	PublicURL   *url.URL // where people reach this server; nil: not known
+	OpenID      *openid.Provider // nil: none
+	PublicURL   *url.URL         // where people reach this server; nil: not known
 	Approvals   *approval.Room
 	Git         Git      // nil: the estate is a folder
 	Recorder    Recorder // nil: nothing is recorded

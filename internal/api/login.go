@@ -63,7 +63,11 @@ func (b Backend) loginMethods(ctx context.Context) ([]LoginMethod, error) {
 			methods = append(methods, LoginMethod{Method: identity.ByPassword, Name: loginTitles[identity.ByPassword]})
 		}
 	}
-	return append(methods, LoginMethod{Method: identity.ByToken, Name: loginTitles[identity.ByToken]}), nil
+	methods = append(methods, LoginMethod{Method: identity.ByToken, Name: loginTitles[identity.ByToken]})
+	if b.hasOpenID() {
+		methods = append(methods, LoginMethod{Method: identity.ByOIDC, Name: b.OpenID.Title(), URL: openIDPath})
+	}
+	return methods, nil
 }
 
 // me is who asks. An estate that cannot be read has no environments; whoever may mend it must still see who they are.
@@ -162,6 +166,7 @@ func (b Backend) loginRoutes(api huma.API) {
 		}
 		return out, nil
 	}, does(identity.LogOut), describe("Log out", "Ends the session; without one nothing happens"), func(o *huma.Operation) { o.DefaultStatus = http.StatusOK })
+	b.openIDRoutes(api)
 	huma.Get(api, "/api/v1/me", func(ctx context.Context, _ *struct{}) (*body[Me], error) {
 		return reply(b.me(ctx, askingOf(ctx)))
 	}, does(identity.WhoAmI), describe("Who I am", "Who asks, how they came in, until when, and what they may"))

@@ -50,7 +50,8 @@ func (w *browser) ask(method, path string, in any) answer {
 	for name, value := range w.headers {
 		request.Header.Set(name, value)
 	}
-	response, err := (&http.Client{Jar: w.jar}).Do(request)
+	client := &http.Client{Jar: w.jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
 	require.NoError(w.t, err)
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)

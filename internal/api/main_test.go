@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/impact"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/openid"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/promotion"
@@ -47,6 +48,7 @@ type bench struct {
 	state   *store.Store
 	tokens  *identity.Tokens
 	backend Backend
+	openID  *openid.Provider
 
 	mu      sync.Mutex
 	access  estate.Access
@@ -136,11 +138,12 @@ func setup(t *testing.T) *bench {
 	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
 	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
+	b.openID = &openid.Provider{Key: make([]byte, 32), Now: b.clock}
 	b.tokens = &identity.Tokens{Store: b.state, Access: access, Now: b.clock}
 	b.backend = Backend{
 		Store: b.state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
 		Tokens: b.tokens, Sessions: &identity.Sessions{Store: b.state, Tokens: b.tokens, Access: access, Owner: "root", Token: "the-owner's", Now: b.clock},
-		Passwords: &identity.Passwords{Store: b.state, Access: access, Now: b.clock}, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
+		Passwords: &identity.Passwords{Store: b.state, Access: access, Now: b.clock}, OpenID: b.openID, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
 		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), b.state, declared, nil, rehearsal.Limits{}),
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")

@@ -49,6 +49,8 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/me":                                        {{path: "/api/v1/me"}},
 		"GET /api/v1/login":                                     {{path: "/api/v1/login"}},
 		"POST /api/v1/login":                                    {{path: "/api/v1/login", body: map[string]any{"name": "nobody", "password": "wrong"}}},
+		"GET /api/v1/login/oidc":                                {{path: "/api/v1/login/oidc"}},
+		"GET /api/v1/login/oidc/callback":                       {{path: "/api/v1/login/oidc/callback"}},
 		"POST /api/v1/logout":                                   {{path: "/api/v1/logout"}},
 		"PUT /api/v1/users/{name}/password":                     {{path: "/api/v1/users/" + x.user + "/password", body: map[string]any{"password": "short", "current": "wrong"}}},
 		"DELETE /api/v1/users/{name}/password":                  {{path: "/api/v1/users/" + x.user + "/password"}},

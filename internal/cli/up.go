@@ -18,7 +18,8 @@ import (
 const defaultListen = "127.0.0.1:7480"
 
 func (a *app) up() *cobra.Command {
-	var estate, listen string
+	c := server.Config{}
+	var login func() error
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the server with everything it needs embedded, in one data folder",
@@ -27,16 +28,21 @@ tenants, an OCI registry, an object store and keys, all in the data folder and o
 one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database go on.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serveWith(cmd.Context(), server.Config{Estate: estate, Listen: listen})
+			if err := login(); err != nil {
+				return err
+			}
+			return a.serveWith(cmd.Context(), c)
 		},
 	}
-	cmd.Flags().StringVar(&estate, "estate", ".", "folder with the declared state")
-	cmd.Flags().StringVar(&listen, "listen", defaultListen, "host:port of API and registry")
+	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
+	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of API and registry")
+	login = loginFlags(cmd, &c)
 	return cmd
 }
 
 func (a *app) serve() *cobra.Command {
 	c := server.Config{}
+	var login func() error
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server on a PostgreSQL, a registry and a bucket given by URL",
@@ -50,9 +56,13 @@ func (a *app) serve() *cobra.Command {
 					return usagef("serve needs %s; waybill up brings its own", name)
 				}
 			}
+			if err := login(); err != nil {
+				return err
+			}
 			return a.serveWith(cmd.Context(), c)
 		},
 	}
+	login = loginFlags(cmd, &c)
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of the API")
 	cmd.Flags().StringVar(&c.DatabaseURL, "database", "", "URL of PostgreSQL for Waybill's own state; with a password, rather WAYBILL_DATABASE_URL")

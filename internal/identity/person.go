@@ -41,6 +41,19 @@ func PersonOf(access *estate.Access, name string) (Person, bool) {
 	return Person{Name: u.Name, Emails: u.Emails, Groups: u.Groups, Grants: access.GrantsOf(u)}, true
 }
 
+// PersonNamed is a user of the estate by name, or by one of their addresses.
+func PersonNamed(access *estate.Access, name string) (Person, bool) {
+	if !strings.Contains(name, "@") {
+		return PersonOf(access, name)
+	}
+	for _, u := range access.Users {
+		if slices.ContainsFunc(u.Emails, func(address string) bool { return strings.EqualFold(address, name) }) {
+			return PersonOf(access, u.Name)
+		}
+	}
+	return Person{}, false
+}
+
 // Limited is the person with no more than some roles in some environments; an empty list limits nothing.
 func (p Person) Limited(roles []Role, environments []string) Person {
 	var left []estate.Grant

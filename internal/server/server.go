@@ -32,6 +32,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/gitops"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/openid"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/registry"
@@ -49,6 +50,9 @@ type Config struct {
 	DatabaseURL string // Waybill's own state
 	Registry    string // host[:port]/prefix of an OCI registry
 	Bucket      string // checkpoints; any gocloud.dev/blob URL
+
+	PublicURL string          // where people reach this server, as their browsers write it; empty: not known
+	OpenID    openid.Settings // with an Issuer: people log in there
 
 	IsolationLook time.Duration // how often it is looked whether a probe of isolation is due; 0: every 30 s
 	RescanEvery   time.Duration // how often the vulnerability databases are looked at; 0: every minute
@@ -297,10 +301,14 @@ func (s *server) announce(url string) error {
 }
 
 func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) (http.Handler, error) {
+	public, err := publicURL(s.config.PublicURL)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
-		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact, Evidence: s.releaseEvidence, SBOM: s.releaseSBOM,
+		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), OpenID: s.openID(public), PublicURL: public, Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact, Evidence: s.releaseEvidence, SBOM: s.releaseSBOM,
 		Estate: s.declared, Git: s.git(engine),
 		ReadRelease:    s.readRelease,
 		Doctor:         s.doctor,
