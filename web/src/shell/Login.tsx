@@ -46,7 +46,7 @@ function useLogIn() {
     mutationFn: (body: { name?: string; password?: string; token?: string }) =>
       ask(api.POST('/api/v1/login', { body })),
     onSuccess: (who) => {
-      cache.clear();
+      cache.removeQueries({ predicate: (q) => q.queryKey[0] !== 'me' }); // what was asked for as somebody else
       cache.setQueryData(me().queryKey, who);
     },
   });
