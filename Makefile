@@ -41,7 +41,7 @@ test-unit: ## What needs no root, no Docker and no Odoo (three to eight minutes)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, the whole kill matrix, all rehearsals and faults, and six tenants in rings
+test-all: build ## test, cosign, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
@@ -63,6 +63,10 @@ test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (a
 .PHONY: test-tenants
 test-tenants: build ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed; isolation, templates, restore of one (about 20 minutes)
 	$(WITH) packages docker base -- hack/test.sh tenants
+
+.PHONY: test-emergency
+test-emergency: build ## The glass broken on a real Odoo: a frozen production, a second person, a review (about five minutes)
+	$(WITH) packages docker base -- hack/test.sh emergency
 
 .PHONY: test-faults
 test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)

@@ -2,13 +2,14 @@
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
 #   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
-#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, and cosign
+#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh openid  logins at an OpenID provider
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh tenants     six tenants in three rings
+#   hack/test.sh emergency   the glass broken, and the review of it
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -78,7 +79,9 @@ kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
 
-tenants() { odoo -v -run '^TestTenants$' ./test/tenants; }
+tenants() { odoo -v -run '^Test(Tenants|Life)$' ./test/tenants; }
+
+emergency() { odoo -v -run '^TestEmergency$' ./test/emergency; }
 
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
 
@@ -103,6 +106,7 @@ all)
 	section "rehearsals" rehearsals all
 	section "faults" faults all
 	section "tenants in rings" tenants
+	section "emergency" emergency
 	;;
 cosign)
 	section "cosign verifies attestations" cosign
@@ -119,6 +123,9 @@ rehearsal)
 	;;
 tenants)
 	section "tenants in rings" tenants
+	;;
+emergency)
+	section "emergency" emergency
 	;;
 faults)
 	section "faults" faults "${WAYBILL_FAULTS:-all}"
@@ -139,7 +146,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|cosign|openid|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,21 +35,21 @@ hosting: dedicated
 data: production/acme
 `
 
-// life makes tenants from templates, shared and dedicated, while the six serve; suspends one and resumes it; and has one fail
-// half-way. The estate is left as it was found, but for three tenants more, which are in the last ring.
-func (e *estate) life() {
-	e.t.Helper()
-	ctx := e.t.Context()
-	require.NoError(e.t, os.WriteFile(filepath.Join(e.Folder, "estate", "templates.yaml"), []byte(templates), 0o644))
+// TestLife makes tenants from templates, shared and dedicated; suspends one and resumes it; renames one; deletes one and takes it
+// back; and has two refused.
+func TestLife(t *testing.T) {
+	e := live(t, "r1")
+	ctx := t.Context()
+	require.NoError(t, os.WriteFile(filepath.Join(e.Folder, "estate", "templates.yaml"), []byte(templates), 0o644))
 	_, err := e.Checkpoint(ctx)
-	require.NoError(e.t, err)
+	require.NoError(t, err)
 
 	e.ask(0, "tenant", "create", "production/gale", "--from", "branch") // and what others are copied from
 	began := time.Now()
 	e.ask(0, "tenant", "create", "production/hull", "--from", "branch")
 	took := time.Since(began)
-	e.t.Logf("a tenant from a prepared template: %s", took.Round(100*time.Millisecond))
-	require.Less(e.t, took, time.Minute)
+	t.Logf("a tenant from a prepared template: %s", took.Round(100*time.Millisecond))
+	require.Less(t, took, time.Minute)
 	e.ask(0, "tenant", "create", "production/isle", "--from", "outpost")
 
 	secrets := map[string]string{}
@@ -56,39 +57,47 @@ func (e *estate) life() {
 		var secret, owner string
 		e.row(name, "select value from ir_config_parameter where key = 'database.secret'", &secret)
 		e.row(name, "select tableowner from pg_tables where tablename = 'sale_order'", &owner)
-		require.NotContains(e.t, secrets, secret, "a session of one is worth nothing at another")
+		require.NotContains(t, secrets, secret, "a session of one is worth nothing at another")
 		secrets[secret] = name
 		want := "wb_production_shared_owner"
 		if name == "isle" {
 			want = "wb_production_isle_owner"
 		}
-		require.Equal(e.t, want, owner, name)
+		require.Equal(t, want, owner, name)
 	}
 	for name, host := range map[string]string{"gale": "gale.branches.example", "hull": "hull.branches.example", "isle": "isle.outposts.example"} {
-		require.Equal(e.t, http.StatusOK, e.login(host), name)
-		require.FileExists(e.t, filepath.Join(e.Folder, "estate", "tenants", name+".yaml"))
-		require.Equal(e.t, "r3 open", e.state(name))
+		require.Equal(t, http.StatusOK, e.login(host), name)
+		require.FileExists(t, filepath.Join(e.Folder, "estate", "tenants", name+".yaml"))
+		require.Equal(t, "r1 open", e.state(name))
 	}
 
 	e.ask(0, "tenant", "suspend", "production/gale", "--message", "The rent is due.")
-	require.Equal(e.t, http.StatusServiceUnavailable, e.login("gale.branches.example"))
-	require.Equal(e.t, http.StatusOK, e.login("hull.branches.example"), "its neighbour in the pool goes on")
-	require.Equal(e.t, "r3 suspended", e.state("gale"))
+	require.Equal(t, http.StatusServiceUnavailable, e.login("gale.branches.example"))
+	require.Equal(t, http.StatusOK, e.login("hull.branches.example"), "its neighbour in the pool goes on")
+	require.Equal(t, "r1 suspended", e.state("gale"))
 	e.ask(0, "tenant", "resume", "production/gale")
-	require.Equal(e.t, http.StatusOK, e.login("gale.branches.example"))
+	require.Equal(t, http.StatusOK, e.login("gale.branches.example"))
 
 	e.ask(0, "tenant", "rename", "production/hull", "--host", "keel.branches.example")
-	require.Equal(e.t, http.StatusOK, e.login("keel.branches.example"))
-	require.NotEqual(e.t, http.StatusOK, e.login("hull.branches.example"))
+	require.Equal(t, http.StatusOK, e.login("keel.branches.example"))
+	require.NotEqual(t, http.StatusOK, e.login("hull.branches.example"))
 	var url string
 	e.row("hull", "select value from ir_config_parameter where key = 'web.base.url'", &url)
-	require.Equal(e.t, "http://keel.branches.example", url)
+	require.Equal(t, "http://keel.branches.example", url)
+
+	e.ask(0, "tenant", "delete", "production/isle", "--grace", "1h", "--message", "This outpost has moved.")
+	require.Equal(t, http.StatusServiceUnavailable, e.login("isle.outposts.example"))
+	require.Equal(t, " leaving", e.state("isle"))
+	require.Equal(t, http.StatusOK, e.login("gale.branches.example"), "the others go on")
+	e.ask(0, "tenant", "undelete", "production/isle")
+	require.Equal(t, http.StatusOK, e.login("isle.outposts.example"))
+	require.Equal(t, "r1 open", e.state("isle"))
 
 	// A host that is another's is refused before anything is made, and a name that is taken.
-	for _, args := range [][]string{{"production/jade", "--from", "branch", "--host", "bolt.example"}, {"production/bolt", "--from", "branch"}} {
-		require.Error(e.t, e.Ask(ctx, nil, append([]string{"tenant", "create"}, args...)...))
+	for _, args := range [][]string{{"production/jade", "--from", "branch", "--host", stage.Host}, {"production/gale", "--from", "branch"}} {
+		require.Error(t, e.Ask(ctx, nil, append([]string{"tenant", "create"}, args...)...))
 	}
-	require.NoFileExists(e.t, filepath.Join(e.Folder, "estate", "tenants", "jade.yaml"))
+	require.NoFileExists(t, filepath.Join(e.Folder, "estate", "tenants", "jade.yaml"))
 }
 
 func (e *estate) row(tenant, sql string, into ...any) {

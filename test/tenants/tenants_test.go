@@ -94,15 +94,15 @@ func TestTenants(t *testing.T) {
 	e.top()
 	e.moves()
 	e.goHome()
-	e.life()
 }
 
-func open(t *testing.T) *estate {
+// live is a production with acme alone.
+func live(t *testing.T, releases ...string) *estate {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	options, err := stage.Here(ctx, "tenants")
 	require.NoError(t, err)
-	options.Log, options.Releases, options.Workers = t.Logf, []string{"r1", "r2", "r3"}, 2
+	options.Log, options.Releases, options.Workers = t.Logf, releases, 2
 	opened, err := stage.Open(ctx, options)
 	require.NoError(t, err)
 	e := &estate{Stage: opened, t: t}
@@ -110,8 +110,17 @@ func open(t *testing.T) *estate {
 		assert.NoError(t, e.Close(context.Background()))
 		_ = os.Remove(options.Binary)
 	})
+	return e
+}
+
+// open makes the six.
+func open(t *testing.T) *estate {
+	e := live(t, "r1", "r2", "r3")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
 	e.query("acme", "select id from sale_order where client_order_ref = $1", []any{client.OddReference}, &e.odd)
 	e.reference("acme", "DOCK1")
+	var err error
 	e.first, err = e.Checkpoint(ctx)
 	require.NoError(t, err)
 	var others strings.Builder
