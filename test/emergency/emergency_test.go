@@ -102,8 +102,11 @@ func TestEmergency(t *testing.T) {
 	var closed store.Emergency
 	p.ask(ctx, 0, &closed, "review", "close", asked.ID, "--note", "the carrier had told of it; we read those mails now", "--token-file", bert)
 	require.Equal(t, "bert", closed.ReviewedBy)
-	p.ask(ctx, 0, nil, "promotion", "watch", next.ID)
-	require.Equal(t, "r3", p.serving(ctx))
+	p.ask(ctx, 1, nil, "promotion", "watch", next.ID) // r3 cannot take one of Acme's orders, and goes back by itself
+	next = p.promotion(ctx, next.ID)
+	require.Equal(t, "rolled_back", next.Outcome)
+	require.Contains(t, next.Rollouts[0].Reason, "update", "it got through its gates")
+	require.Equal(t, "r2", p.serving(ctx))
 	p.ask(ctx, 0, nil, "ledger", "verify")
 
 	require.NoError(t, crew.Stop())
