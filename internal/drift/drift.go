@@ -242,7 +242,7 @@ func setOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 	if entry.FieldsV1 == nil {
 		return set, nil
 	}
-	return set, set.FromJSON(strings.NewReader(string(entry.FieldsV1.Raw)))
+	return set, set.FromJSON(entry.FieldsV1.GetRawReader())
 }
 
 // say writes a path as people do.
