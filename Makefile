@@ -56,6 +56,10 @@ test-openid: ## people log in at an OpenID provider (builds it the first time)
 test-cosign: ## cosign accepts what waybill build attaches (builds cosign the first time: minutes)
 	hack/test.sh cosign
 
+.PHONY: test-promtool
+test-promtool: ## promtool accepts metrics, alert rules and dashboards (takes it out of a Debian package the first time)
+	hack/test.sh promtool
+
 .PHONY: test-rehearsal
 test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
 	$(WITH) packages docker base -- hack/test.sh rehearsal
@@ -124,8 +128,8 @@ base: ## The base image, a real Odoo from Debian's packages, into the cache
 	$(WITH) packages -- hack/base/build.sh
 
 .PHONY: generate
-generate: ## The generated files anew: docs/schemas, docs/roles.md
-	go generate ./internal/estate ./internal/identity
+generate: ## The generated files anew: docs/schemas, docs/roles.md, docs/metrics.md
+	go generate ./internal/estate ./internal/identity ./internal/telemetry
 
 .PHONY: verify
 verify: ## Format, lint, generated files, notes; ends with a clean work tree

@@ -6,6 +6,7 @@
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh openid  logins at an OpenID provider
+#   hack/test.sh promtool    promtool on metrics, alert rules and dashboards
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh tenants     six tenants in three rings
@@ -75,6 +76,12 @@ cosign() {
 	tools=$(hack/tools.sh cosign)
 	WAYBILL_TEST_COSIGN=$tools/cosign go test -tags cosign -count=1 -run Cosign ./internal/attest
 }
+# Takes promtool out of a Debian package the first time.
+promtool() {
+	local tools
+	tools=$(hack/tools.sh promtool)
+	WAYBILL_TEST_PROMTOOL=$tools/promtool go test -tags promtool -count=1 -run '^TestPromtool$' ./internal/telemetry
+}
 kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
@@ -89,6 +96,7 @@ case ${1:-} in
 core)
 	section "unit tests" unit
 	section "unit tests of the console" hack/console.sh test
+	section "promtool on metrics, rules and dashboards" promtool
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
@@ -98,6 +106,7 @@ core)
 all)
 	section "unit tests" unit
 	section "unit tests of the console" hack/console.sh test
+	section "promtool on metrics, rules and dashboards" promtool
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "cosign verifies attestations" cosign
@@ -113,6 +122,9 @@ cosign)
 	;;
 openid)
 	section "logins at an OpenID provider" openid
+	;;
+promtool)
+	section "promtool on metrics, rules and dashboards" promtool
 	;;
 kill)
 	prepare
@@ -146,7 +158,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|promtool|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

@@ -38,6 +38,8 @@ check_generated() {
 	# waybill.json is checked by the tests of internal/waybill.
 	diff -ru -x waybill.json docs/schemas "$work/schemas" >&2 || { say "docs/schemas is out of date; run: make generate"; return 1; }
 	go run ./internal/identity/gen -out "$work/roles.md"
+	go run ./internal/telemetry/gen -out "$work/metrics.md"
+	diff -u docs/metrics.md "$work/metrics.md" >&2 || { say "docs/metrics.md is out of date; run: make generate"; return 1; }
 	diff -u docs/roles.md "$work/roles.md" >&2 || { say "docs/roles.md is out of date; run: make generate"; return 1; }
 }
 

@@ -59,6 +59,8 @@ type Backend struct {
 	CheckIsolation func(ctx context.Context, environment, by string) (run int64, err error)
 	// Neighbours is what each tenant took lately; false: that is not known yet. nil: it never is.
 	Neighbours func(environment string) (Neighbours, bool)
+	Metrics    http.Handler // answers scrapes; nil: nothing does
+	Counter    Counter      // nil: nobody counts requests
 
 	wrong *identity.Failures // tokens and cookies, by address
 }
@@ -92,9 +94,9 @@ func Handler(b Backend) http.Handler {
 	}
 	config.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	api := humago.New(mux, config)
-	api.UseMiddleware(b.gate(api))
+	api.UseMiddleware(countedAs, b.gate(api))
 	b.routes(api)
-	return b.guard(mux, openRoutes(mux, api))
+	return b.watched(b.guard(mux, openRoutes(mux, api)))
 }
 
 // openRoutes tells which requests are for a route that is open to anybody, by the table of roles.
@@ -217,6 +219,7 @@ func (b Backend) routes(api huma.API) {
 	b.reportRoutes(api)
 	b.calendarRoutes(api)
 	b.tenancyRoutes(api)
+	b.metricsRoute(api)
 }
 
 // summaries leaves out the long lists of the base's modules.

@@ -64,6 +64,7 @@ func examples(x things) map[string][]example {
 		"GET /api/v1/status":                                    {{path: "/api/v1/status"}},
 		"GET /api/v1/events":                                    {{path: "/api/v1/events?limit=1"}},
 		"GET /api/v1/doctor":                                    {{path: "/api/v1/doctor"}},
+		"GET /metrics":                                          {{path: "/metrics"}},
 		"GET /api/v1/releases":                                  {{path: "/api/v1/releases"}},
 		"GET /api/v1/releases/{id}":                             {{path: "/api/v1/releases/" + x.release}},
 		"GET /api/v1/releases/{id}/evidence":                    {{path: "/api/v1/releases/" + x.release + "/evidence"}},
@@ -211,7 +212,7 @@ func TestEveryRoleAsksForEverything(t *testing.T) {
 			for route, list := range examples(b.made(owner, fmt.Sprintf("%02d%t", i, own))) {
 				for _, e := range list {
 					op := routes[route]
-					may := expected(u, op, own && route != "GET /api/v1/users" && !strings.HasPrefix(route, "GET /api/v1/ledger") && route != "POST /api/v1/estate/accept", slices.Contains(lists, route)) // the list of all users is nobody's own, nor are ledger and estate
+					may := expected(u, op, own && route != "GET /api/v1/users" && !strings.HasPrefix(route, "GET /api/v1/ledger") && route != "POST /api/v1/estate/accept" && route != "GET /metrics", slices.Contains(lists, route)) // the list of all users is nobody's own, nor are ledger, estate and metrics
 					if e.op != "" {
 						may = may && expected(u, e.op, own, false)
 						op = e.op

@@ -80,7 +80,7 @@ func (s *Store) capture(ctx context.Context, ref Ref, sub Subject, progress func
 		defer cancel()
 		if err == nil {
 			if e := s.remove(ctx, ref.startedKey()); e != nil {
-				s.log().Warn("a finished checkpoint still looks unfinished", "checkpoint", ref.String(), "error", e)
+				s.log().WarnContext(ctx, "a finished checkpoint still looks unfinished", "checkpoint", ref.String(), "error", e)
 			}
 			return
 		}
@@ -91,7 +91,7 @@ func (s *Store) capture(ctx context.Context, ref Ref, sub Subject, progress func
 		}
 		if full {
 			if e := s.collect(ctx, ref.Environment, ref.Tenant); e != nil {
-				s.log().Warn("unused files stay in the bucket", "tenant", ref.Tenant, "error", e)
+				s.log().WarnContext(ctx, "unused files stay in the bucket", "tenant", ref.Tenant, "error", e)
 			}
 		}
 	}()

@@ -52,6 +52,23 @@ func (s *Store) List(ctx context.Context, env, tenant string) ([]Info, error) {
 	return out, nil
 }
 
+// Newest is the newest whole checkpoint of a tenant; false where there is none. It reads no other one's.
+func (s *Store) Newest(ctx context.Context, env, tenant string) (Info, bool, error) {
+	ids, err := s.names(ctx, tenantPrefix(env, tenant))
+	if err != nil {
+		return Info{}, false, err
+	}
+	slices.Sort(ids) // an ID begins with its time
+	for _, id := range slices.Backward(ids) {
+		info, err := s.info(ctx, Ref{env, tenant, id})
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		return info, err == nil, err
+	}
+	return Info{}, false, nil
+}
+
 // info reads the public part of a checkpoint whose manifest exists.
 func (s *Store) info(ctx context.Context, ref Ref) (Info, error) {
 	var info Info

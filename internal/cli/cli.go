@@ -100,11 +100,7 @@ back by itself when the business suffers.`,
 			case a.format != "text" && a.format != "json":
 				return usagef("-o %s: expected text or json, for waybill check also sarif, for waybill promotion waybill also html, for waybill report also csv", a.format)
 			}
-			level := slog.LevelInfo
-			if a.verbose {
-				level = slog.LevelDebug
-			}
-			slog.SetDefault(slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})))
+			slog.SetDefault(slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: a.level()})))
 			return nil
 		},
 	}
@@ -121,6 +117,13 @@ back by itself when the business suffers.`,
 	)
 	verbsOnly(root)
 	return root
+}
+
+func (a *app) level() slog.Level {
+	if a.verbose {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // verbsOnly makes a word that is no verb a mistake, wherever verbs are expected.

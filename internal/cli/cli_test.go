@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/api"
@@ -61,6 +62,20 @@ func mistaken(t *testing.T) string {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "product.yaml"), []byte("kind: Product\nnam: shop\n"), 0o644))
 	return dir
+}
+
+func TestVerbsAreThereOnce(t *testing.T) {
+	seen := map[string]bool{}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		require.False(t, seen[c.CommandPath()], "%s is there twice", c.CommandPath())
+		seen[c.CommandPath()] = true
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&app{}).root())
+	require.True(t, seen["waybill promote"])
 }
 
 func TestInit(t *testing.T) {

@@ -12,14 +12,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/internal/server"
+	"github.com/waybill-dev/waybill/internal/telemetry"
 )
 
 // defaultListen is where a server listens when nobody says otherwise.
 const defaultListen = "127.0.0.1:7480"
 
+// watchFlags are those for whoever watches the server.
+func watchFlags(cmd *cobra.Command, c *server.Config) (log *string) {
+	cmd.Flags().StringVar(&c.Metrics, "metrics", "", "host:port where anybody who reaches it may read metrics, for example 127.0.0.1:7481; without, only with a token, at /metrics of the API")
+	return cmd.Flags().String("log", "text", "how log lines are written: text or json")
+}
+
 func (a *app) up() *cobra.Command {
 	c := server.Config{}
 	var login func() error
+	var log *string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the server with everything it needs embedded, in one data folder",
@@ -31,18 +39,19 @@ one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database g
 			if err := login(); err != nil {
 				return err
 			}
-			return a.serveWith(cmd.Context(), c)
+			return a.serveWith(cmd.Context(), *log, c)
 		},
 	}
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of API and registry")
-	login = loginFlags(cmd, &c)
+	login, log = loginFlags(cmd, &c), watchFlags(cmd, &c)
 	return cmd
 }
 
 func (a *app) serve() *cobra.Command {
 	c := server.Config{}
 	var login func() error
+	var log *string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server on a PostgreSQL, a registry and a bucket given by URL",
@@ -59,10 +68,10 @@ func (a *app) serve() *cobra.Command {
 			if err := login(); err != nil {
 				return err
 			}
-			return a.serveWith(cmd.Context(), c)
+			return a.serveWith(cmd.Context(), *log, c)
 		},
 	}
-	login = loginFlags(cmd, &c)
+	login, log = loginFlags(cmd, &c), watchFlags(cmd, &c)
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of the API")
 	cmd.Flags().StringVar(&c.DatabaseURL, "database", "", "URL of PostgreSQL for Waybill's own state; with a password, rather WAYBILL_DATABASE_URL")
@@ -87,8 +96,15 @@ stopped. Nothing is lost: the next waybill up brings everything back.`,
 	}
 }
 
-func (a *app) serveWith(ctx context.Context, c server.Config) error {
-	c.Data, c.Version, c.Log = a.data, version, slog.Default()
+func (a *app) serveWith(ctx context.Context, log string, c server.Config) error {
+	switch log {
+	case "text":
+	case "json":
+		slog.SetDefault(slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: a.level()})))
+	default:
+		return usagef("--log %s: expected text or json", log)
+	}
+	c.Data, c.Version, c.Log = a.data, version, slog.New(telemetry.LogHandler(slog.Default().Handler()))
 	c.Ready = func(url string) { fmt.Fprintln(a.out, "waybill: ready on", url) }
 	c.Fault = faultFromEnvironment()
 	return server.Run(ctx, c)

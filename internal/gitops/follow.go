@@ -36,6 +36,7 @@ type Follower struct {
 	Check      func(*estate.Estate) error // what must hold besides, before a commit comes into force; may be nil
 	Signatures *Signatures                // whose commits count; nil: everybody's
 	Hook       func() (string, error)     // the secret that the forge signs its calls with; nil: there is no webhook
+	Turned     func(error)                // told how each look ended; may be nil
 	Log        *slog.Logger
 
 	waking  chan struct{}
@@ -66,6 +67,9 @@ func (f *Follower) Run(ctx context.Context) error {
 		again, err := f.Turn(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if f.Turned != nil {
+			f.Turned(err)
 		}
 		if err != nil {
 			f.Log.Warn("follow the estate's repository", "error", err)

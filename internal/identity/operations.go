@@ -36,6 +36,7 @@ const (
 	WhoAmI            Operation = "whoami"
 	StatusRead        Operation = "status.read"
 	DoctorRead        Operation = "doctor.read"
+	MetricsRead       Operation = "metrics.read"
 	ReleaseRead       Operation = "release.read"
 	ReleaseRegister   Operation = "release.register"
 	PromotionRead     Operation = "promotion.read"
@@ -120,6 +121,7 @@ var rules = []Rule{
 	{WhoAmI, "see one's own name, roles and token", Anywhere, everybody, everybody},
 	{StatusRead, "see what runs", Here, everybody, everybody},
 	{DoctorRead, "see whether the installation is well", Anywhere, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
+	{MetricsRead, "read metrics of the whole installation, as Prometheus does", Everywhere, everybody, everybody},
 	{ReleaseRead, "see releases", Anywhere, everybody, everybody},
 	{ReleaseRegister, "make a release known to the server, as waybill build does", Anywhere, makers, makers},
 	{PromotionRead, "see promotions and their steps", Here, everybody, everybody},

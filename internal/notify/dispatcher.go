@@ -43,6 +43,8 @@ type Dispatcher struct {
 	Log    *slog.Logger
 	// Secret reads what a target's reference stands for; nil: estate.Secret.
 	Secret func(ctx context.Context, root, reference, target string) (string, error)
+	// Tried is told of each try: delivered, failed (there is another) or given_up. May be nil.
+	Tried func(target, outcome string)
 
 	send  func(ctx context.Context, t estate.NotificationTarget, address string, m Message) error // nil: Send
 	every time.Duration                                                                           // 0: lookEvery
@@ -135,15 +137,19 @@ func (d *Dispatcher) try(ctx context.Context, root string, targets []estate.Noti
 	if ctx.Err() != nil && err != nil {
 		return // the server stops; the delivery is due again when its hold is over
 	}
-	failure, again := "", (*time.Time)(nil)
+	failure, again, outcome := "", (*time.Time)(nil), "delivered"
 	if err != nil {
-		failure = err.Error()
+		failure, outcome = err.Error(), "failed"
 		if wait, more := pause(delivery.Attempts); more && !isPermanent(err) {
 			at := d.clock().Add(wait)
 			again = &at
 		} else {
+			outcome = "given_up"
 			d.Log.Error("somebody could not be told, and it is given up", "target", delivery.Target, "notice", delivery.NoticeData.Key, "attempts", delivery.Attempts, "error", failure)
 		}
+	}
+	if d.Tried != nil {
+		d.Tried(delivery.Target, outcome)
 	}
 	if err := d.Store.EndDelivery(context.WithoutCancel(ctx), delivery, failure, again); err != nil {
 		d.Log.Warn("note how a notice was delivered", "target", delivery.Target, "notice", delivery.NoticeData.Key, "error", err)

@@ -196,7 +196,7 @@ func (w *Work) dropSuperseded(ctx context.Context, keep string) error {
 			continue
 		}
 		if err := w.place.Databases.Drop(ctx, name); err != nil { // it is being copied: next time
-			w.log.Info("a prepared template stays for now", "database", name, "error", err)
+			w.log.InfoContext(ctx, "a prepared template stays for now", "database", name, "error", err)
 			continue
 		}
 		if err := os.RemoveAll(w.preparedFiles(name)); err != nil {

@@ -283,6 +283,7 @@ func (e *Engine) forward(ctx, stepCtx context.Context, w *Work, procedure []Step
 		return e.giveBack(ctx, w.lease, r)
 	}
 	w.seq, w.doing, w.skipped = seq, step.Name, skipped
+	stepCtx = w.watched(stepCtx)
 	e.fault("before:" + step.Name)
 	bounded, done := w.withinHold(stepCtx, step)
 	detail, err := step.Do(bounded, w)
@@ -363,6 +364,7 @@ func (e *Engine) back(ctx, stepCtx context.Context, w *Work, procedure []Step, r
 		return e.giveBack(ctx, w.lease, r)
 	}
 	w.seq, w.doing, w.undoing = seq, step.Name, true
+	stepCtx = w.watched(stepCtx)
 	e.fault("before-undo:" + step.Name)
 	detail, err := step.Undo(stepCtx, w)
 	err = w.explain(ctx, stepCtx, stepCtx, err)
@@ -452,8 +454,11 @@ func (e *Engine) commit(ctx context.Context, w *Work, seq int64, outcome, detail
 			}
 			return nil
 		})
-		if err == nil && next.State == store.Done && e.rooms.Ended != nil {
-			e.rooms.Ended()
+		if err == nil {
+			w.tellWatch(ctx, outcome, detail, next)
+			if next.State == store.Done && e.rooms.Ended != nil {
+				e.rooms.Ended()
+			}
 		}
 		if err == nil || errors.Is(err, store.ErrFenced) || ctx.Err() != nil {
 			return err

@@ -47,6 +47,7 @@ type Rooms struct {
 	Secret  func(ctx context.Context, reference, purpose string) (string, error)
 	Gates   Gates
 	Ended   func() // called when a rollout has ended, after that was written down; may be nil
+	Watch   Watch  // may be nil
 	Version string // of Waybill
 }
 
@@ -164,7 +165,8 @@ type Work struct {
 	seq       int64
 	doing     string // name of the step that is being done or undone
 	undoing   bool
-	skipped   []store.Skipped // steps just before it that did not apply
+	skipped   []store.Skipped              // steps just before it that did not apply
+	ended     func(outcome, detail string) // tells the watch; nil: there is none
 	env       Snapshot
 	options   Options
 	tenant    estate.Tenant // as the estate declares it
@@ -220,7 +222,7 @@ func (w *Work) remember(ctx context.Context) error {
 // note tells whoever watches how far the step is.
 func (w *Work) note(ctx context.Context, format string, args ...any) {
 	if err := w.rooms.Store.Note(ctx, w.lease, w.seq, oneLine(fmt.Sprintf(format, args...))); err != nil && ctx.Err() == nil {
-		w.log.Debug("note progress", "rollout", w.rollout.ID, "error", err)
+		w.log.DebugContext(ctx, "note progress", "error", err)
 	}
 }
 

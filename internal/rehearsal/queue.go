@@ -44,7 +44,7 @@ type Queue struct {
 	limits    Limits
 
 	// Ended is told of every rehearsal that ends while Run goes on. May be nil; set before Run.
-	Ended func(ctx context.Context, environment, tenant string)
+	Ended func(ctx context.Context, environment, tenant, outcome string, took time.Duration)
 
 	wake    chan struct{}
 	mu      sync.Mutex
@@ -205,6 +205,7 @@ func (q *Queue) one(ctx context.Context, id string) error {
 		q.current = ""
 		q.mu.Unlock()
 	}()
+	began := time.Now()
 	report, err := q.rehearse(bounded, asked)
 	outcome, progress := Unfinished, ""
 	if err != nil {
@@ -221,7 +222,7 @@ func (q *Queue) one(ctx context.Context, id string) error {
 	defer stop()
 	err = errors.Join(err, q.store.EndRehearsal(ctx, id, outcome, progress, kept))
 	if q.Ended != nil {
-		q.Ended(ctx, asked.Environment, asked.Tenant)
+		q.Ended(ctx, asked.Environment, asked.Tenant, outcome, time.Since(began))
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 func (s *server) tellPeople(ctx context.Context) error {
 	d := notify.Dispatcher{Store: s.store, Log: s.log, Estate: s.declared, Secret: func(ctx context.Context, root, reference, target string) (string, error) {
 		return s.secret(ctx, root, reference, "notification target "+target)
-	}}
+	}, Tried: s.metrics.Notified}
 	return d.Run(ctx)
 }
 

@@ -264,6 +264,7 @@ func (s *server) place(ctx context.Context, env estate.Environment) (promotion.P
 	admin := place.AdminURL("postgres")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.runtimes[env.Name] = place.Runtime
 	if s.databases[admin] == nil {
 		opened, err := database.Open(ctx, admin)
 		if err != nil {

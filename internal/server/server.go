@@ -37,8 +37,10 @@ import (
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
+	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/runtime/docker"
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/telemetry"
 )
 
 // Config says where things are. An empty URL means: embedded, in the data folder.
@@ -46,6 +48,8 @@ type Config struct {
 	Data   string // folder; keys, and everything that is embedded
 	Estate string // folder with the declared state
 	Listen string // host:port of API and registry
+
+	Metrics string // host:port where anybody may read metrics; empty: only through the API, with a token
 
 	DatabaseURL string // Waybill's own state
 	Registry    string // host[:port]/prefix of an OCI registry
@@ -100,8 +104,12 @@ type server struct {
 	neighbours neighbours
 	events     *api.Events // once it serves
 
+	metrics *telemetry.Metrics
+	watch   *telemetry.Watch
+
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
+	runtimes  map[string]runtime.Runtime  // by environment, once it was looked up
 
 	engine *promotion.Engine           // once it serves
 	begin  func(func(context.Context)) // what nobody waits for, and ends with the server
@@ -149,7 +157,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w. Something else uses this port; give another with --listen", c.Listen, err)
 	}
-	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}}
+	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}, runtimes: map[string]runtime.Runtime{}}
 	for _, env := range declared.Environments {
 		s.needsTenantsServer = s.needsTenantsServer || env.Database.URL == ""
 	}
@@ -190,13 +198,22 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		_ = listener.Close()
 		return err
 	}
-	engine, err := promotion.New(rooms, s.instance+"-"+randomHex(4), s.log, s.config.Fault)
+	holder := s.instance + "-" + randomHex(4)
+	scraped, err := s.telemetry(ctx, holder)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	defer s.stopTelemetry(ctx)
+	rooms.Watch = s.watch
+	engine, err := promotion.New(rooms, holder, s.log, s.config.Fault)
 	if err != nil {
 		_ = listener.Close()
 		return err
 	}
 	s.engine = engine
-	rehearsals.Ended = func(ctx context.Context, environment, tenant string) {
+	rehearsals.Ended = func(ctx context.Context, environment, tenant, outcome string, took time.Duration) {
+		s.metrics.Rehearsed(environment, outcome, took)
 		s.happened(ctx, promotion.RehearsalTopic(environment, tenant))
 	}
 	s.approving = s.approvals(engine)
@@ -239,6 +256,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchNeighbours(ctx) })
 	group.Go(func() error { return s.events.Keep(ctx) })
 	group.Go(func() error { return s.warnOfBaselines(ctx) })
+	group.Go(func() error { return s.serveMetrics(ctx, scraped) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.events.Close()
@@ -306,7 +324,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", api.Handler(api.Backend{
+	served := api.Handler(api.Backend{
 		Store: s.store, Engine: engine, Checkpoints: s.bucket, Rehearsals: rehearsals, Version: s.config.Version,
 		Token: s.keys.Token(), Owner: owner(), Tokens: s.tokens(), Sessions: s.sessions(), Passwords: s.passwords(), OpenID: s.openID(public), PublicURL: public, Recorder: s.recorder(), Approvals: s.approving, Ledger: s.book, Waybill: s.cutWaybill, SignImpact: s.signImpact, Evidence: s.releaseEvidence, SBOM: s.releaseSBOM,
 		Estate: s.declared, Git: s.git(engine),
@@ -316,7 +334,10 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		Runbook:        s.runbook,
 		Rescan:         func(ctx context.Context) error { return s.rescan(ctx, true) },
 		CheckIsolation: s.checkIsolation, Neighbours: s.neighbours.of, Events: s.events,
-	}))
+		Metrics: s.metrics.Handler(), Counter: s.metrics,
+	})
+	mux.Handle("/api/", served)
+	mux.Handle("/metrics", served)
 	if s.follower != nil && s.follower.Hook != nil {
 		mux.Handle("POST /hooks/estate", s.follower.Webhook())
 	}
