@@ -105,6 +105,10 @@ bench-tenants: ## 500, 2,000 and 10,000 declared tenants: reconcile, impact, pla
 	go test -run '^$$' -bench '^BenchmarkTenants$$' -benchtime 1x -timeout 60m ./internal/promotion
 	WAYBILL_TEST_ROLLOUTS=200 go test -count=1 -v -run '^TestTwoServers$$' ./internal/promotion
 
+.PHONY: bench-api
+bench-api: ## 200 open consoles on a promotion in flight, 10,000 in history: p99 of list and promotion, events, memory
+	go test -run '^$$' -bench '^BenchmarkConsoles$$' -benchtime 1x -timeout 20m ./internal/api
+
 .PHONY: bench-ledger
 bench-ledger: ## Entries of the ledger appended and verified in a second, beside plain INSERTs
 	go test -run '^$$' -bench '^BenchmarkLedger$$' -benchtime 1x ./internal/ledger
@@ -129,7 +133,7 @@ base: ## The base image, a real Odoo from Debian's packages, into the cache
 
 .PHONY: generate
 generate: ## The generated files anew: docs/schemas, docs/roles.md, docs/metrics.md
-	go generate ./internal/estate ./internal/identity ./internal/telemetry
+	go generate ./internal/estate ./internal/identity ./internal/api ./internal/telemetry
 
 .PHONY: verify
 verify: ## Format, lint, generated files, notes; ends with a clean work tree

@@ -35,6 +35,7 @@ check_modules() {
 
 check_generated() {
 	go run ./internal/estate/gen -out "$work/schemas"
+	go run ./internal/api/gen -out "$work/schemas/openapi.json"
 	# waybill.json is checked by the tests of internal/waybill.
 	diff -ru -x waybill.json docs/schemas "$work/schemas" >&2 || { say "docs/schemas is out of date; run: make generate"; return 1; }
 	go run ./internal/identity/gen -out "$work/roles.md"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type asking struct {
 	session *store.Session // where a cookie was shown that counts
 	until   time.Time      // when what was shown ends; zero: it does not
 	decided bool
+	url     url.URL                                        // that was asked for
 	again   func(context.Context) (identity.Person, error) // who it is by now, for what goes on for long
 }
 
@@ -97,7 +99,7 @@ func (b Backend) guard(next http.Handler, open func(*http.Request) bool) http.Ha
 				return
 			}
 		}
-		a.again = b.again(a)
+		a.url, a.again = *r.URL, b.again(a)
 		limited.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), askingKey{}, a)))
 	})
 }
@@ -166,9 +168,13 @@ func (b Backend) wrongOne(ctx context.Context, e identity.Entry) (wait time.Dura
 }
 
 func refuse(w http.ResponseWriter, status int, title, detail string) {
+	writeProblem(w, &huma.ErrorModel{Type: typeOf(status), Title: title, Status: status, Detail: detail})
+}
+
+func writeProblem(w http.ResponseWriter, p *huma.ErrorModel) {
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"title": title, "status": status, "detail": detail})
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func (b Backend) record(ctx context.Context, e identity.Entry) {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
@@ -82,27 +82,14 @@ func Handler(b Backend) http.Handler {
 		b.Events = NewEvents(b.Store, nil)
 	}
 	b.wrong = &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
-	mux := http.NewServeMux()
-	config := huma.DefaultConfig("Waybill", b.Version)
-	config.OpenAPIPath = "/api/v1/openapi"
-	config.DocsPath = ""
-	config.SchemasPath = "/api/v1/schemas"
-	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token":   {Type: "http", Scheme: "bearer"},
-		"session": {Type: "apiKey", In: "cookie", Name: plainCookie, Description: "Opened by POST /api/v1/login; with TLS its name is " + secureCookie + ". What changes anything is refused from pages of other sites."},
-	}
-	config.Security = []map[string][]string{{"token": {}}, {"session": {}}}
-	api := humago.New(mux, config)
-	api.UseMiddleware(countedAs, b.gate(api))
-	b.routes(api)
-	return b.watched(b.guard(mux, openRoutes(mux, api)))
+	mux, document, open := b.mux()
+	return reference(document, b.watched(b.guard(b.once(mux), open)))
 }
 
 // openRoutes tells which requests are for a route that is open to anybody, by the table of roles.
-func openRoutes(mux *http.ServeMux, api huma.API) func(*http.Request) bool {
+func openRoutes(mux *http.ServeMux, document *huma.OpenAPI) func(*http.Request) bool {
 	open := map[string]bool{}
-	for path, item := range api.OpenAPI().Paths {
+	for path, item := range document.Paths {
 		for method, o := range map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post} {
 			if o == nil {
 				continue
@@ -137,12 +124,14 @@ func problem(err error) error {
 		return err
 	case errors.Is(err, promotion.ErrBadRequest), len(estate.Problems(err)) > 0:
 		return huma.Error422UnprocessableEntity(strings.TrimPrefix(err.Error(), promotion.ErrBadRequest.Error()+": "))
+	case store.IsBadValue(err):
+		return huma.Error422UnprocessableEntity("a value holds what the database cannot take, such as a zero byte")
 	case errors.Is(err, store.ErrNotFound):
 		return huma.Error404NotFound("nothing is known under this name or ID")
 	case errors.Is(err, store.ErrTenantBusy):
-		return huma.Error409Conflict(err.Error())
+		return as(tenantBusy, err.Error())
 	case errors.Is(err, promotion.ErrNothingToDo):
-		return huma.Error409Conflict(strings.TrimPrefix(err.Error(), promotion.ErrNothingToDo.Error()+": "))
+		return as(nothingToDo, strings.TrimPrefix(err.Error(), promotion.ErrNothingToDo.Error()+": "))
 	}
 	return huma.Error500InternalServerError(err.Error())
 }
@@ -168,11 +157,16 @@ func (b Backend) routes(api huma.API) {
 	huma.Get(api, "/api/v1/doctor", func(ctx context.Context, _ *struct{}) (*body[[]Finding], error) {
 		return reply(b.Doctor(ctx), nil)
 	}, does(identity.DoctorRead))
-	huma.Get(api, "/api/v1/releases", func(ctx context.Context, in *struct {
-		Limit int `query:"limit" default:"50" minimum:"1" maximum:"500"`
-	}) (*body[[]release.Release], error) {
-		releases, err := b.Store.Releases(ctx, in.Limit)
-		return reply(summaries(releases), err)
+	huma.Get(api, "/api/v1/releases", func(ctx context.Context, in *PageInput) (*page[release.Release], error) {
+		at, digest, err := behindTime("releases", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		releases, known, err := b.Store.Releases(ctx, at, digest, in.Limit)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return paged(ctx, "releases", summaries(releases), in.Limit, func(r release.Release) []string { return []string{known.UTC().Format(time.RFC3339Nano), r.Digest} }), nil
 	}, does(identity.ReleaseRead))
 	huma.Get(api, "/api/v1/releases/{id}", func(ctx context.Context, in *IDInput) (*body[release.Release], error) {
 		return reply(b.Store.Release(ctx, in.ID))
@@ -243,10 +237,21 @@ func (b Backend) start(ctx context.Context, q promotion.Request) (*body[Asked], 
 func (b Backend) promotionRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/promotions", func(ctx context.Context, in *struct {
 		Environment string `query:"environment"`
-		Before      int64  `query:"before" doc:"seq of the last one seen"`
-		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
-	}) (*body[[]Promotion], error) {
-		return reply(b.list(ctx, in.Environment, in.Before, in.Limit))
+		Before      int64  `query:"before" doc:"seq of the last one seen; a cursor does the same"`
+		PageInput
+	}) (*page[Promotion], error) {
+		before, err := behindNumber("promotions", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		if before == 0 {
+			before = in.Before
+		}
+		found, err := b.list(ctx, in.Environment, before, in.Limit)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return paged(ctx, "promotions", found, in.Limit, func(p Promotion) []string { return []string{strconv.FormatInt(p.Seq, 10)} }), nil
 	}, does(identity.PromotionRead))
 	huma.Get(api, "/api/v1/promotions/{id}", func(ctx context.Context, in *struct {
 		IDInput
@@ -296,7 +301,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 			return nil, errNoGit
 		}
 		return b.start(ctx, q)
-	}, does(identity.PromotionStart))
+	}, does(identity.PromotionStart), answers(http.StatusBadGateway))
 	huma.Post(api, "/api/v1/configurations", func(ctx context.Context, in *struct {
 		Body struct {
 			Environment string `json:"environment" maxLength:"100"`
@@ -365,7 +370,10 @@ func (b Backend) promotionRoutes(api huma.API) {
 		if err := b.write(ctx, ledger.Event{Kind: ledger.QuarantineLifted, Environment: in.Environment, Release: r.Digest, Payload: map[string]any{"release_name": r.Name}}); err != nil {
 			return nil, problem(err)
 		}
-		return nil, b.Store.LiftQuarantine(ctx, in.Environment, r.Digest)
+		if err := b.Store.LiftQuarantine(ctx, in.Environment, r.Digest); err != nil {
+			return nil, problem(err)
+		}
+		return nil, nil
 	}, does(identity.QuarantineLift))
 }
 
@@ -379,11 +387,16 @@ func (b Backend) checkpointRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/checkpoints/{environment}/{tenant}", func(ctx context.Context, in *struct {
 		Environment string `path:"environment"`
 		Tenant      string `path:"tenant"`
-	}) (*body[[]checkpoint.Info], error) {
+		LongPageInput
+	}) (*page[checkpoint.Info], error) {
 		if err := b.may(ctx, identity.CheckpointRead, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
 			return nil, err
 		}
-		return reply(b.Checkpoints.List(ctx, in.Environment, in.Tenant))
+		list, err := b.Checkpoints.List(ctx, in.Environment, in.Tenant)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return cut(ctx, "checkpoints", list, in.Cursor, in.Limit, func(c checkpoint.Info) string { return c.ID })
 	}, does(identity.CheckpointRead))
 	huma.Post(api, "/api/v1/checkpoints/{environment}/{tenant}/prune", func(ctx context.Context, in *struct {
 		Environment string `path:"environment"`

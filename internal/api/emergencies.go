@@ -32,7 +32,8 @@ func (b Backend) emergencyRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/reviews", func(ctx context.Context, in *struct {
 		Environment string `query:"environment"`
 		Closed      bool   `query:"closed" doc:"Also those that are closed"`
-	}) (*body[[]store.Emergency], error) {
+		LongPageInput
+	}) (*page[store.Emergency], error) {
 		sees := b.sees(ctx, identity.ReviewRead)
 		found, err := b.Store.Reviews(ctx, in.Environment, in.Closed)
 		visible := []store.Emergency{}
@@ -41,7 +42,10 @@ func (b Backend) emergencyRoutes(api huma.API) {
 				visible = append(visible, x)
 			}
 		}
-		return reply(visible, err)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return cut(ctx, "reviews", visible, in.Cursor, in.Limit, func(x store.Emergency) string { return x.Promotion })
 	}, does(identity.ReviewRead))
 	huma.Post(api, "/api/v1/reviews/{id}/close", func(ctx context.Context, in *struct {
 		IDInput

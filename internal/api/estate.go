@@ -37,7 +37,7 @@ type EnvironmentConfiguration struct {
 	Differs []string `json:"differs,omitempty" doc:"Settings that the serving pools were not started with; names alone"`
 }
 
-var errNoGit = huma.Error409Conflict("the estate is a folder, not a Git repository; see docs/gitops.md (kind: Repository)")
+var errNoGit = as(noRepository, "the estate is a folder, not a Git repository; see docs/gitops.md (kind: Repository)")
 
 func (b Backend) estateRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/estate", func(ctx context.Context, _ *struct{}) (*body[Estate], error) {
@@ -45,13 +45,13 @@ func (b Backend) estateRoutes(api huma.API) {
 			return nil, errNoGit
 		}
 		return reply(b.estate(ctx))
-	}, does(identity.EstateRead))
+	}, does(identity.EstateRead), answers(http.StatusConflict))
 	huma.Post(api, "/api/v1/estate/refresh", func(ctx context.Context, _ *struct{}) (*body[Estate], error) {
 		if b.Git == nil {
 			return nil, errNoGit
 		}
 		return reply(b.turn(ctx))
-	}, does(identity.EstateRefresh))
+	}, does(identity.EstateRefresh), answers(http.StatusBadGateway))
 	huma.Post(api, "/api/v1/estate/accept", func(ctx context.Context, in *struct {
 		Body struct {
 			Commit string `json:"commit" pattern:"^([0-9a-f]{40}|[0-9a-f]{64})$" doc:"The branch's newest, in full"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -47,18 +48,29 @@ func (b Backend) ledgerRoutes(api huma.API) {
 		Promotion   string `query:"promotion"`
 		Environment string `query:"environment"`
 		Kind        string `query:"kind" doc:"Or the beginning of one"`
-		Before      int64  `query:"before" doc:"Sequence of the last one seen"`
+		Before      int64  `query:"before" doc:"Sequence of the last one seen; a cursor does the same"`
+		Cursor      string `query:"cursor" maxLength:"500" doc:"Next-Cursor of the answer before; empty: from the start"`
 		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"1000"`
-	}) (*body[[]LedgerEntry], error) {
+	}) (*page[LedgerEntry], error) {
 		if err := b.may(ctx, identity.LedgerRead, identity.Subject{}); err != nil {
 			return nil, err
 		}
-		found, err := b.Ledger.List(ctx, ledger.Filter{Promotion: in.Promotion, Environment: in.Environment, Kind: in.Kind, Before: in.Before, Limit: in.Limit})
+		before, err := behindNumber("ledger", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		if before == 0 {
+			before = in.Before
+		}
+		found, err := b.Ledger.List(ctx, ledger.Filter{Promotion: in.Promotion, Environment: in.Environment, Kind: in.Kind, Before: before, Limit: in.Limit})
+		if err != nil {
+			return nil, problem(err)
+		}
 		views := make([]LedgerEntry, 0, len(found))
 		for _, e := range found {
 			views = append(views, ledgerEntry(e))
 		}
-		return reply(views, err)
+		return paged(ctx, "ledger", views, in.Limit, func(e LedgerEntry) []string { return []string{strconv.FormatInt(e.Sequence, 10)} }), nil
 	}, does(identity.LedgerRead))
 	huma.Get(api, "/api/v1/ledger/entries/{sequence}", func(ctx context.Context, in *struct {
 		Sequence int64 `path:"sequence"`
@@ -82,7 +94,7 @@ func (b Backend) ledgerRoutes(api huma.API) {
 			return nil, ledgerProblem(err)
 		}
 		return reply(b.Ledger.Heads(ctx, in.Limit))
-	}, does(identity.LedgerRead), describe("The newest signed heads", "A head over what there is now is signed first. Whoever keeps it elsewhere holds everything before it in place."))
+	}, does(identity.LedgerRead), describe("The newest signed heads", "A head over what there is now is signed first. Whoever keeps it elsewhere holds everything before it in place."), answers(http.StatusConflict))
 	huma.Get(api, "/api/v1/ledger/export", func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
 		if err := b.may(ctx, identity.LedgerRead, identity.Subject{}); err != nil {
 			return nil, err
@@ -113,7 +125,7 @@ func (b Backend) ledgerRoutes(api huma.API) {
 			ContentType string `header:"Content-Type"`
 			Body        []byte
 		}{BundleType, bundle}, nil
-	}, does(identity.PromotionRead), describe("The waybill of a promotion", "A signed in-toto statement as a Sigstore bundle, cut now"))
+	}, does(identity.PromotionRead), describe("The waybill of a promotion", "A signed in-toto statement as a Sigstore bundle, cut now"), answers(http.StatusConflict))
 }
 
 func describe(summary, text string) func(*huma.Operation) {

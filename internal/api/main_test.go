@@ -43,7 +43,7 @@ var cluster = postgrestest.Shared(postgres.Options{})
 
 // bench is the API as a server has it, on a real store; nothing carries its promotions.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	state   *store.Store
 	tokens  *identity.Tokens
@@ -110,7 +110,7 @@ type empty struct{ runtime.Runtime }
 
 func (empty) Pools(context.Context, string) ([]runtime.PoolState, error) { return nil, nil }
 
-func setup(t *testing.T) *bench {
+func setup(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, state: storetest.Shared(t, cluster(t)), now: time.Now()}
 	_, err := b.state.Pool.Exec(t.Context(), "truncate sessions, passwords") // whether anybody has one is asked
@@ -182,7 +182,7 @@ type answer struct {
 	text   string
 }
 
-func (a answer) into(t *testing.T, v any) {
+func (a answer) into(t testing.TB, v any) {
 	t.Helper()
 	require.Less(t, a.status, 300, a.text)
 	require.NoError(t, json.Unmarshal([]byte(a.text), v), a.text)

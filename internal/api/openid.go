@@ -48,9 +48,10 @@ func byBrowser(answer func(w http.ResponseWriter, r *http.Request)) func(context
 
 func (b Backend) openIDRoutes(api huma.API) {
 	pages := func(o *huma.Operation) {
-		o.Responses = map[string]*huma.Response{
-			"303":     {Description: "Where the browser goes on"},
-			"default": {Description: "A page that says why nobody was logged in", Content: map[string]*huma.MediaType{"text/html": {}}},
+		o.Responses = map[string]*huma.Response{"303": {Description: "Where the browser goes on"}}
+		for status, says := range map[string]string{"400": "A page: this login was not begun here, is too old, or was used", "403": "A page: the provider or the estate does not let them in",
+			"404": "A page: this server knows no provider", "503": "A page: the provider does not answer, or this server cannot find out who it is"} {
+			o.Responses[status] = &huma.Response{Description: says, Content: map[string]*huma.MediaType{"text/html": {}}}
 		}
 	}
 	huma.Get(api, openIDPath, byBrowser(b.beginOpenID), does(identity.LogIn), describe("Log in at the provider", "Sends the browser to the OpenID Connect provider"), pages)

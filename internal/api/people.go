@@ -72,7 +72,7 @@ func (b Backend) peopleRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/whoami", func(ctx context.Context, _ *struct{}) (*body[User], error) {
 		return reply(userView(personOf(ctx)), nil)
 	}, does(identity.WhoAmI))
-	huma.Get(api, "/api/v1/users", func(ctx context.Context, _ *struct{}) (*body[[]User], error) {
+	huma.Get(api, "/api/v1/users", func(ctx context.Context, in *LongPageInput) (*page[User], error) {
 		if err := b.may(ctx, identity.UserRead, identity.Subject{}); err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func (b Backend) peopleRoutes(api huma.API) {
 			users = append(users, userView(person))
 		}
 		slices.SortFunc(users, func(x, y User) int { return strings.Compare(x.Name, y.Name) })
-		return reply(users, nil)
+		return cut(ctx, "users", users, in.Cursor, in.Limit, func(u User) string { return u.Name })
 	}, does(identity.UserRead))
 	huma.Get(api, "/api/v1/users/{name}", func(ctx context.Context, in *struct {
 		Name string `path:"name"`
@@ -108,22 +108,27 @@ func (b Backend) peopleRoutes(api huma.API) {
 	b.tokenRoutes(api)
 }
 
-// maxTokens bounds a list.
-const maxTokens = 1000
-
 func (b Backend) tokenRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/tokens", func(ctx context.Context, in *struct {
 		User string `query:"user" doc:"Whose; empty: everybody's"`
-	}) (*body[[]Token], error) {
+		LongPageInput
+	}) (*page[Token], error) {
 		if err := b.may(ctx, identity.TokenRead, identity.Subject{Name: in.User, Own: in.User == personOf(ctx).Name}); err != nil {
 			return nil, err
 		}
-		rows, err := b.Store.Tokens(ctx, in.User, maxTokens)
+		at, id, err := behindTime("tokens", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := b.Store.Tokens(ctx, in.User, at, id, in.Limit)
+		if err != nil {
+			return nil, problem(err)
+		}
 		views := make([]Token, 0, len(rows))
 		for _, t := range rows {
 			views = append(views, tokenView(t))
 		}
-		return reply(views, err)
+		return paged(ctx, "tokens", views, in.Limit, func(t Token) []string { return []string{t.Created.UTC().Format(time.RFC3339Nano), t.ID} }), nil
 	}, does(identity.TokenRead))
 	huma.Post(api, "/api/v1/tokens", func(ctx context.Context, in *struct {
 		Body struct {

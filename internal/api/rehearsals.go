@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,10 +72,14 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/rehearsals", func(ctx context.Context, in *struct {
 		Environment string `query:"environment"`
 		Tenant      string `query:"tenant"`
-		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
-	}) (*body[[]Rehearsal], error) {
+		PageInput
+	}) (*page[Rehearsal], error) {
 		sees := b.sees(ctx, identity.RehearsalRead)
-		rows, err := b.Store.Rehearsals(ctx, in.Environment, in.Tenant, in.Limit)
+		before, err := behindNumber("rehearsals", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := b.Store.Rehearsals(ctx, in.Environment, in.Tenant, before, in.Limit)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -89,7 +94,8 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			}
 			views = append(views, v)
 		}
-		return reply(views, nil)
+		p := paged(ctx, "rehearsals", rows, in.Limit, func(r store.Rehearsal) []string { return []string{strconv.FormatInt(r.Seq, 10)} })
+		return &page[Rehearsal]{Link: p.Link, Next: p.Next, Body: views}, nil // shorter than asked for where some of it is not to be seen
 	}, does(identity.RehearsalRead))
 	huma.Get(api, "/api/v1/rehearsals/{id}", func(ctx context.Context, in *struct {
 		IDInput
@@ -117,7 +123,7 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			c.SetHeader("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 			_ = rehearsal.WritePage(c.BodyWriter(), r.Report)
 		}}, nil
-	}, does(identity.RehearsalRead))
+	}, does(identity.RehearsalRead), answers(http.StatusConflict))
 	huma.Delete(api, "/api/v1/rehearsals/{id}", func(ctx context.Context, in *IDInput) (*struct{}, error) {
 		if err := b.mayWithRehearsal(ctx, identity.RehearsalCancel, in.ID); err != nil {
 			return nil, err

@@ -60,11 +60,16 @@ func (b Backend) restoreRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/restores/{environment}/{tenant}", func(ctx context.Context, in *struct {
 		Environment string `path:"environment" maxLength:"100"`
 		Tenant      string `path:"tenant" maxLength:"100"`
-	}) (*body[[]Beside], error) {
+		LongPageInput
+	}) (*page[Beside], error) {
 		if err := b.may(ctx, identity.CheckpointRead, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
 			return nil, err
 		}
-		return reply(b.besides(ctx, in.Environment, in.Tenant))
+		list, err := b.besides(ctx, in.Environment, in.Tenant)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return cut(ctx, "restores", list, in.Cursor, in.Limit, func(x Beside) string { return x.Name })
 	}, does(identity.CheckpointRead), describe("What stands beside a tenant", "Checkpoints that were restored into databases of their own"))
 	huma.Delete(api, "/api/v1/restores/{environment}/{tenant}/{name}", func(ctx context.Context, in *struct {
 		Environment string `path:"environment" maxLength:"100"`

@@ -32,14 +32,14 @@ func (b Backend) list(ctx context.Context, environment string, before int64, lim
 			}
 		}
 		if len(rows) < limit || len(visible) == limit {
-			return b.views(ctx, visible)
+			return b.views(ctx, visible, false)
 		}
 		before = rows[len(rows)-1].Seq
 	}
 }
 
-// views joins promotions with their rollouts and steps, in three queries however many there are.
-func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion, error) {
+// views joins promotions with their rollouts and steps, in three queries however many there are; whole: with what lists leave out.
+func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) ([]Promotion, error) {
 	ids := make([]string, len(rows))
 	for i, p := range rows {
 		ids[i] = p.ID
@@ -56,7 +56,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 	if err != nil {
 		return nil, err
 	}
-	verdictsOf, err := b.verdicts(ctx, len(rows) == 1, rolloutIDs)
+	verdictsOf, err := b.verdicts(ctx, whole, rolloutIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion) ([]Promotion
 			}
 			view.Rollouts = append(view.Rollouts, rollout)
 		}
-		if len(rows) == 1 {
+		if whole {
 			view.Procedure = promotion.Procedure(p.Kind)
 		}
 		if view.Rings, err = rings(p, rollouts); err != nil {
@@ -152,7 +152,7 @@ func (b Backend) await(ctx context.Context, id string, after int64, wait time.Du
 			if err != nil {
 				return Promotion{}, err
 			}
-			views, err := b.views(ctx, []store.Promotion{row})
+			views, err := b.views(ctx, []store.Promotion{row}, true)
 			if err != nil {
 				return Promotion{}, err
 			}
@@ -180,6 +180,19 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	actives, err := b.Store.Actives(ctx)
+	if err != nil {
+		return s, err
+	}
+	type place struct{ environment, tenant string }
+	active, there := map[place]store.Active{}, map[place]store.Tenant{}
+	for _, a := range actives {
+		active[place{a.Environment, a.Tenant}] = a
+	}
+	for _, k := range known {
+		there[place{k.Environment, k.Name}] = k
+	}
+	names := map[string]string{} // of releases, by digest
 	sees := b.sees(ctx, identity.StatusRead)
 	for _, env := range declared.Environments {
 		if !sees(env.Name) {
@@ -197,14 +210,11 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		}
 		for _, t := range tenants {
 			tenant := Tenant{Name: t.Name, Database: t.Database, Hosts: t.Hosts, Mode: "none"}
-			i := slices.IndexFunc(known, func(k store.Tenant) bool { return k.Environment == env.Name && k.Name == t.Name })
-			if i >= 0 {
-				b.describe(ctx, &tenant, known[i])
+			if k, ok := there[place{env.Name, t.Name}]; ok {
+				b.describe(ctx, &tenant, k, names)
 			}
-			if r, err := b.Store.ActiveRollout(ctx, env.Name, t.Name); err == nil {
-				tenant.Promotion, tenant.PromotionState = r.PromotionID, r.State
-			} else if !errors.Is(err, store.ErrNotFound) {
-				return s, err
+			if a, ok := active[place{env.Name, t.Name}]; ok {
+				tenant.Promotion, tenant.PromotionState = a.Promotion, a.State
 			}
 			for _, x := range besides {
 				if x.Environment == env.Name && x.Tenant == t.Name {
@@ -222,12 +232,17 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	return s, b.markVulnerable(ctx, &s)
 }
 
-func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant) {
+// describe says what a tenant runs. names are those of releases that were looked up before.
+func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant, names map[string]string) {
 	name := func(digest string) string {
-		if r, err := b.Store.Release(ctx, digest); digest != "" && err == nil {
-			return r.Name
+		if said, looked := names[digest]; looked || digest == "" {
+			return said
 		}
-		return digest
+		names[digest] = digest
+		if r, err := b.Store.Release(ctx, digest); err == nil {
+			names[digest] = r.Name
+		}
+		return names[digest]
 	}
 	t.ServingDigest, t.SchemaDigest = known.ServingRelease, known.SchemaRelease
 	t.Serving, t.Schema = name(known.ServingRelease), name(known.SchemaRelease)
@@ -275,8 +290,8 @@ func (b Backend) rollback(ctx context.Context, id, reason string, acceptLoss boo
 				return nil, problem(err)
 			}
 			if memory.NoReturn {
-				return nil, huma.Error409Conflict("going back restores checkpoint " + memory.FenceCheckpoint + " and loses everything written since " +
-					memory.ReleasedAt.Format(time.RFC3339) + "; say --accept-loss if that is what you want")
+				return nil, as(lossToAccept, "going back restores checkpoint "+memory.FenceCheckpoint+" and loses everything written since "+
+					memory.ReleasedAt.Format(time.RFC3339)+"; say --accept-loss if that is what you want")
 			}
 		}
 		if err := b.Store.Abort(ctx, r.ID, reason, acceptLoss); err != nil {
@@ -307,8 +322,8 @@ func (b Backend) takeBack(ctx context.Context, p store.Promotion, rollouts []sto
 	case memory.OldRelease == "":
 		return nil, huma.Error409Conflict("before promotion " + p.ID + " nothing served; there is nothing to go back to")
 	case estate.Class(p.Class).Breaks() && !acceptLoss:
-		return nil, huma.Error409Conflict("the release before cannot work on this schema; going back restores checkpoint " + memory.FenceCheckpoint +
-			" and loses everything written since " + memory.ReleasedAt.Format(time.RFC3339) + "; say --accept-loss if that is what you want")
+		return nil, as(lossToAccept, "the release before cannot work on this schema; going back restores checkpoint "+memory.FenceCheckpoint+
+			" and loses everything written since "+memory.ReleasedAt.Format(time.RFC3339)+"; say --accept-loss if that is what you want")
 	case estate.Class(p.Class).Breaks():
 		return b.start(ctx, promotion.Request{Kind: promotion.KindRestore, Environment: p.Environment, Tenants: tenants,
 			Options: promotion.Options{Checkpoint: memory.FenceCheckpoint, Of: p.ID}})

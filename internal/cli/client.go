@@ -3,11 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,41 +71,72 @@ const maxAnswer = 64 << 20
 
 // call asks the API. in and out may be nil.
 func (a *app) call(ctx context.Context, method, path string, in, out any) error {
-	url, token, err := a.address()
+	_, err := a.ask(ctx, method, path, in, out)
+	return err
+}
+
+// whole reads all parts of a list.
+func whole[T any](ctx context.Context, a *app, path string) (all []T, err error) {
+	all = []T{}
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	for next := path; ; {
+		var part []T
+		header, err := a.ask(ctx, http.MethodGet, next, nil, &part)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, part...)
+		cursor := header.Get("Next-Cursor")
+		if cursor == "" {
+			return all, nil
+		}
+		next = path + separator + "cursor=" + url.QueryEscape(cursor)
+	}
+}
+
+// ask is call, with the answer's header.
+func (a *app) ask(ctx context.Context, method, path string, in, out any) (http.Header, error) {
+	server, token, err := a.address()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var body io.Reader
 	if in != nil {
 		content, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(content)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, url+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, server+path, body)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if method != http.MethodGet { // a proxy in between may send it twice
+		request.Header.Set("Idempotency-Key", rand.Text())
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
 	client := http.Client{Timeout: 2 * time.Minute}
 	response, err := client.Do(request)
 	if err != nil {
-		return &unreachable{url, err}
+		return nil, &unreachable{server, err}
 	}
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return &unreachable{url, err}
+		return nil, &unreachable{server, err}
 	}
 	if response.StatusCode >= 300 {
-		return refused(response.StatusCode, content)
+		return nil, refused(response.StatusCode, content)
 	}
 	if out == nil {
-		return nil
+		return response.Header, nil
 	}
-	return json.Unmarshal(content, out)
+	return response.Header, json.Unmarshal(content, out)
 }
 
 // unreachable says that no server answered.

@@ -74,8 +74,8 @@ func (a *app) reviews() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List the reviews that are open, newest first", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var found []store.Emergency
-			if err := a.call(cmd.Context(), "GET", fmt.Sprintf("/api/v1/reviews?environment=%s&closed=%t", url.QueryEscape(environment), all), nil, &found); err != nil {
+			found, err := whole[store.Emergency](cmd.Context(), a, fmt.Sprintf("/api/v1/reviews?environment=%s&closed=%t", url.QueryEscape(environment), all))
+			if err != nil {
 				return err
 			}
 			return a.print(found, func(w io.Writer) { reviewTable(w, found) })

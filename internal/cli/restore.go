@@ -78,8 +78,8 @@ a pool of the release that it belongs to; without, it can be looked at with SQL.
 				if err != nil {
 					return err
 				}
-				var found []api.Beside
-				if err := a.call(cmd.Context(), "GET", "/api/v1/restores/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant), nil, &found); err != nil {
+				found, err := whole[api.Beside](cmd.Context(), a, "/api/v1/restores/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant))
+				if err != nil {
 					return err
 				}
 				return a.print(found, func(w io.Writer) { besideTable(w, args[0], found) })

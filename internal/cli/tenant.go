@@ -101,8 +101,8 @@ func (a *app) checkpoint() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				var found []checkpoint.Info
-				if err := a.call(cmd.Context(), "GET", "/api/v1/checkpoints/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant), nil, &found); err != nil {
+				found, err := whole[checkpoint.Info](cmd.Context(), a, "/api/v1/checkpoints/"+url.PathEscape(environment)+"/"+url.PathEscape(tenant))
+				if err != nil {
 					return err
 				}
 				return a.print(found, func(w io.Writer) {

@@ -110,8 +110,8 @@ func (a *app) tokenList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List tokens, newest first: never their text", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var found []api.Token
-			if err := a.call(cmd.Context(), "GET", "/api/v1/tokens?user="+url.QueryEscape(user), nil, &found); err != nil {
+			found, err := whole[api.Token](cmd.Context(), a, "/api/v1/tokens?user="+url.QueryEscape(user))
+			if err != nil {
 				return err
 			}
 			return a.print(found, func(w io.Writer) { tokenTable(w, found) })

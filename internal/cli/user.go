@@ -20,8 +20,8 @@ func (a *app) user() *cobra.Command {
 		a.userPassword(),
 		&cobra.Command{Use: "list", Short: "List users with their roles", Args: exactly(),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				var users []api.User
-				if err := a.call(cmd.Context(), "GET", "/api/v1/users", nil, &users); err != nil {
+				users, err := whole[api.User](cmd.Context(), a, "/api/v1/users")
+				if err != nil {
 					return err
 				}
 				return a.print(users, func(w io.Writer) { userTable(w, users) })
@@ -35,7 +35,8 @@ func (a *app) user() *cobra.Command {
 				if err := a.call(cmd.Context(), "GET", "/api/v1/users/"+url.PathEscape(args[0]), nil, &shown.User); err != nil {
 					return err
 				}
-				if err := a.call(cmd.Context(), "GET", "/api/v1/tokens?user="+url.QueryEscape(args[0]), nil, &shown.Tokens); err != nil {
+				var err error
+				if shown.Tokens, err = whole[api.Token](cmd.Context(), a, "/api/v1/tokens?user="+url.QueryEscape(args[0])); err != nil {
 					return err
 				}
 				return a.print(shown, func(w io.Writer) {

@@ -35,9 +35,10 @@ func (s *Store) Token(ctx context.Context, id string) (Token, error) {
 	return one[Token](ctx, s.Pool, "select * from tokens where id = $1", id)
 }
 
-// Tokens lists the tokens of a user ("" for all), newest first.
-func (s *Store) Tokens(ctx context.Context, user string, limit int) ([]Token, error) {
-	return many[Token](ctx, s.Pool, "select * from tokens where $1 in ('', user_name) order by created_at desc, id limit $2", user, limit)
+// Tokens lists the tokens of a user ("" for all), newest first, those behind one that was made at a time (zero: from the newest).
+func (s *Store) Tokens(ctx context.Context, user string, before time.Time, id string, limit int) ([]Token, error) {
+	return many[Token](ctx, s.Pool, `select * from tokens where $1 in ('', user_name) and ($2::timestamptz is null or (created_at, id) < ($2, $3))
+		order by created_at desc, id desc limit $4`, user, nullTime(before), id, limit)
 }
 
 // TouchToken notes the day of a token's last use; it writes once a day.

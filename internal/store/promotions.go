@@ -172,6 +172,19 @@ func (s *Store) ActiveRollout(ctx context.Context, environment, tenant string) (
 	return one[Rollout](ctx, s.Pool, "select * from rollouts where environment = $1 and tenant = $2 and state <> 'done'", environment, tenant)
 }
 
+// Active is the unfinished part that a tenant takes in a promotion.
+type Active struct {
+	Environment string `db:"environment"`
+	Tenant      string `db:"tenant"`
+	Promotion   string `db:"promotion_id"`
+	State       string `db:"state"`
+}
+
+// Actives lists the unfinished parts of all tenants.
+func (s *Store) Actives(ctx context.Context) ([]Active, error) {
+	return many[Active](ctx, s.Pool, "select environment, tenant, promotion_id, state from rollouts where state <> 'done'")
+}
+
 // Steps lists the steps of rollouts in the order they began.
 func (s *Store) Steps(ctx context.Context, rollouts ...string) ([]Step, error) {
 	return many[Step](ctx, s.Pool, "select * from steps where rollout_id = any($1) order by rollout_id, seq", rollouts)

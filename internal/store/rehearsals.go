@@ -50,9 +50,9 @@ func (s *Store) Rehearsal(ctx context.Context, id string) (Rehearsal, error) {
 	return one[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+", report from rehearsals where id = $1", id)
 }
 
-// Rehearsals lists them, newest first, without their reports; empty arguments stand for any.
-func (s *Store) Rehearsals(ctx context.Context, environment, tenant string, limit int) ([]Rehearsal, error) {
-	return many[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+" from rehearsals where $1 in ('', environment) and $2 in ('', tenant) order by seq desc limit $3", environment, tenant, limit)
+// Rehearsals lists them, newest first, those before seq (0: from the newest), without their reports; empty arguments stand for any.
+func (s *Store) Rehearsals(ctx context.Context, environment, tenant string, before int64, limit int) ([]Rehearsal, error) {
+	return many[Rehearsal](ctx, s.Pool, "select "+rehearsalColumns+" from rehearsals where $1 in ('', environment) and $2 in ('', tenant) and ($3 = 0 or seq < $3) order by seq desc limit $4", environment, tenant, before, limit)
 }
 
 // ProvenRehearsal is the newest rehearsal of a release on a tenant, while that old release served, that proved something:

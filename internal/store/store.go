@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -90,6 +92,12 @@ func (s *Store) Close() { s.Pool.Close() }
 // In runs f in one transaction.
 func (s *Store) In(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.Pool, f)
+}
+
+// IsBadValue says whether the database has refused a value for what it is: a zero byte, a time out of range.
+func IsBadValue(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "22") // class 22, data exception
 }
 
 // querier is a pool or a transaction.

@@ -217,6 +217,8 @@ func (s *Store) PutRelease(ctx context.Context, r release.Release) error {
 type releaseRow struct {
 	Digest string          `db:"digest"`
 	Data   release.Release `db:"data"`
+
+	CreatedAt time.Time `db:"created_at"`
 }
 
 // Release finds a release by digest, by at least eight characters of one, or by name (the newest of that name).
@@ -228,15 +230,16 @@ func (s *Store) Release(ctx context.Context, ref string) (release.Release, error
 	return row.Data, err
 }
 
-// Releases lists releases, newest first.
-func (s *Store) Releases(ctx context.Context, limit int) ([]release.Release, error) {
-	rows, err := many[releaseRow](ctx, s.Pool, "select digest, data from releases order by created_at desc limit $1", limit)
-	releases := make([]release.Release, 0, len(rows))
+// Releases lists releases, newest first, those behind one that became known at a time (zero: from the newest); last is when the last of them did.
+func (s *Store) Releases(ctx context.Context, before time.Time, digest string, limit int) (list []release.Release, last time.Time, err error) {
+	rows, err := many[releaseRow](ctx, s.Pool, `select digest, data, created_at from releases where $1::timestamptz is null or (created_at, digest) < ($1, $2)
+		order by created_at desc, digest desc limit $3`, nullTime(before), digest, limit)
+	list = make([]release.Release, 0, len(rows))
 	for _, row := range rows {
 		row.Data.Digest = row.Digest
-		releases = append(releases, row.Data)
+		list, last = append(list, row.Data), row.CreatedAt
 	}
-	return releases, err
+	return list, last, err
 }
 
 // Quarantine keeps a release out of an environment that took it back.
