@@ -19,7 +19,7 @@ import (
 func TestWhoMayDoWhat(t *testing.T) {
 	for _, rule := range Rules() {
 		require.NotEmpty(t, rule.Does, rule.Operation)
-		require.Contains(t, []Reach{Here, Anywhere, Everywhere}, rule.Reach, rule.Operation)
+		require.Contains(t, []Reach{Open, Here, Anywhere, Everywhere}, rule.Reach, rule.Operation)
 		for _, role := range estate.Roles {
 			here := Person{Name: "anna", Grants: []estate.Grant{{Role: role, Environments: []string{"test"}}}}
 			all := Person{Name: "anna", Grants: []estate.Grant{{Role: role}}}
@@ -65,11 +65,12 @@ func TestTableHolds(t *testing.T) {
 	for _, rule := range Rules() {
 		require.False(t, seen[rule.Operation], "%s is in the table twice", rule.Operation)
 		seen[rule.Operation] = true
-		reads := strings.HasSuffix(string(rule.Operation), ".read") || rule.Operation == WhoAmI
+		reads := strings.HasSuffix(string(rule.Operation), ".read") || rule.Operation == WhoAmI || rule.Reach == Open
+		require.Equal(t, rule.Reach == Open, slices.Contains([]Operation{LogIn, LogOut}, rule.Operation), "only logging in and out is for anybody: %s", rule.Operation)
 		for _, role := range []Role{Viewer, Auditor} {
 			for _, own := range []bool{false, true} {
 				if rule.May(role, own) && !reads {
-					require.True(t, own && strings.HasPrefix(string(rule.Operation), "token."), "%s changes nothing but their own tokens: %s", role, rule.Operation)
+					require.True(t, own && (strings.HasPrefix(string(rule.Operation), "token.") || rule.Operation == PasswordSet), "%s changes nothing but their own tokens and password: %s", role, rule.Operation)
 				}
 			}
 		}
