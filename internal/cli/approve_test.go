@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,7 +204,7 @@ func TestSomebodyElseApproves(t *testing.T) {
 	require.Eventually(t, func() bool {
 		out, _, _ = as("vera", "promotion", "show", id, "-o", "json")
 		var p api.Promotion
-		return json.Unmarshal([]byte(out), &p) == nil && strings.Contains(out, `"start pool"`)
+		return json.Unmarshal([]byte(out), &p) == nil && slices.ContainsFunc(p.Rollouts[0].Steps, func(s api.Step) bool { return s.Name == "start pool" })
 	}, time.Minute, 50*time.Millisecond, "it goes on at once: %s", out)
 	out, _, _ = as("vera", "promotion", "show", id)
 	require.Contains(t, out, "approvals: 0 of 0")

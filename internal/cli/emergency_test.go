@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,8 @@ func TestWaitingAtTheGatesAndTheEmergencyPath(t *testing.T) {
 	require.Contains(t, out, "confirmed. Follow it")
 	require.Eventually(t, func() bool {
 		out, _, _ = as("vera", "promotion", "show", id, "-o", "json")
-		return strings.Contains(out, `"start pool"`)
+		var p api.Promotion
+		return json.Unmarshal([]byte(out), &p) == nil && slices.ContainsFunc(p.Rollouts[0].Steps, func(s api.Step) bool { return s.Name == "start pool" })
 	}, 60*time.Second, 50*time.Millisecond, "it goes on at once: %s", out)
 	out, _, _ = as("vera", "review", "list")
 	require.Contains(t, out, "nobody can ship")
