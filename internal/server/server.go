@@ -354,6 +354,8 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 			return nil, err
 		}
 		mux.Handle("/v2/", images)
+	} else {
+		mux.Handle("/v2/", http.NotFoundHandler()) // else the console would answer, and a client take that for a registry
 	}
 	pages, err := console.Handler()
 	if err != nil {
