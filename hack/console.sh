@@ -32,13 +32,14 @@ inputs() {
 	} | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c1-32
 }
 
-# npm ci anew only where the lock file is another.
+# Anew only where the lock file is another. What the lock file names, by version and checksum; not npm ci, which wants
+# the optional packages of all other platforms in it, and a registry may not have those.
 install() {
 	local sum
 	sum=$(sha256sum web/package-lock.json | cut -c1-32)
 	[ "$(cat web/node_modules/.waybill 2>/dev/null || true)" = "$sum" ] && return 0
 	say "installing what web/package-lock.json names"
-	(cd web && npm ci --ignore-scripts --prefer-offline --cache "$cache/npm" --loglevel error >&2)
+	(cd web && npm install --no-save --ignore-scripts --prefer-offline --cache "$cache/npm" --loglevel error >&2)
 	echo "$sum" >web/node_modules/.waybill
 }
 

@@ -308,6 +308,9 @@ func TestDocumentIsWhole(t *testing.T) {
 		require.NotContains(t, o.Summary, "api v1", "%s says nothing of itself", what)
 		require.NotEmpty(t, o.Summary, what)
 		for status, r := range o.Responses {
+			if _, page := r.Content["text/html"]; page && strings.HasPrefix(o.path, openIDPath) {
+				continue // for people, in the middle of a login
+			}
 			if status >= "400" {
 				require.Contains(t, r.Content, "application/problem+json", "%s %s", what, status)
 			}

@@ -115,6 +115,8 @@ func setup(t testing.TB) *bench {
 	b := &bench{t: t, state: storetest.Shared(t, cluster(t)), now: time.Now()}
 	_, err := b.state.Pool.Exec(t.Context(), "truncate sessions, passwords") // whether anybody has one is asked
 	require.NoError(t, err)
+	_, err = b.state.Pool.Exec(t.Context(), "update rollouts set state = 'done', outcome = 'promoted', finished_at = now() where state <> 'done'") // that other tests have left
+	require.NoError(t, err)
 	declared := func(context.Context) (*estate.Estate, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -72,6 +72,7 @@ func TestTenantsAndRings(t *testing.T) {
 	b := setup(t)
 	ctx := t.Context()
 	b.declare(user("tess", estate.RoleViewer, "test"))
+	// What other tests have left under way.
 	_, err := b.state.Pool.Exec(ctx, "delete from tenants where environment in ('test', 'production')")
 	require.NoError(t, err)
 	require.NoError(t, b.state.PutTenant(ctx, store.Tenant{Environment: "test", Name: "acme", Database: "acme_test", Hosts: []string{"test.acme.example"}, Group: "g"}))

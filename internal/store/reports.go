@@ -38,7 +38,7 @@ with arrived as (
 )
 select p.id, p.kind, p.environment, r.tenant, r.ring, p.release, p.release_name,
 	r.outcome = 'promoted', coalesce((r.memory->>'not_admitted')::boolean, false), coalesce(a.first = p.finished_at, false),
-	p.finished_at, r.finished_at,
+	p.finished_at, coalesce(r.finished_at, p.finished_at),
 	case when (l.data->>'created')::timestamptz > 'epoch' and not coalesce((l.data->>'dirty')::boolean, false) then (l.data->>'created')::timestamptz else l.created_at end,
 	s.asked, s.let_in, (select max(v.created_at) from approvals v where v.promotion_id = p.id and v.decision = 'approve' and v.created_at <= s.let_in),
 	s.served,

@@ -43,7 +43,7 @@ type LastPromotion struct {
 func (s *Store) LastPromotions(ctx context.Context, environment string) ([]LastPromotion, error) {
 	return many[LastPromotion](ctx, s.Pool, `select t.environment, t.name as tenant, l.* from tenants t cross join lateral (
 		select p.id, p.kind, p.release_name, r.outcome, r.reason, r.finished_at from rollouts r join promotions p on p.id = r.promotion_id
-		where r.environment = t.environment and r.tenant = t.name and r.state = 'done' and p.kind in ('promote', 'rollback', 'restore', 'configuration', 'create')
+		where r.environment = t.environment and r.tenant = t.name and r.state = 'done' and r.finished_at is not null and p.kind in ('promote', 'rollback', 'restore', 'configuration', 'create')
 		order by r.created_at desc limit 1) l where t.environment = $1`, environment)
 }
 
