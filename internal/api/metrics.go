@@ -87,7 +87,7 @@ func countedAs(c huma.Context, next func(huma.Context)) {
 }
 
 func (b Backend) metricsRoute(api huma.API) {
-	o := huma.Operation{Method: http.MethodGet, Path: "/metrics", OperationID: "get-metrics",
+	o := huma.Operation{Method: http.MethodGet, Path: "/metrics", OperationID: "getMetrics",
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}}
 	does(identity.MetricsRead)(&o)
 	describe("Metrics for Prometheus", "In its text format; docs/metrics.md says what there is")(&o)

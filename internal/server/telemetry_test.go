@@ -32,7 +32,7 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, answer.StatusCode)
 	for _, line := range []string{`waybill_build_info{goversion="go`, "waybill_store_up 1", "waybill_rollouts_due 0", `waybill_leases{state="held"} 0`, "go_goroutines ",
-		`waybill_api_requests_total{code="401",operation="none"} 1`, `waybill_api_requests_total{code="200",operation="get-metrics"} 1`} {
+		`waybill_api_requests_total{code="401",operation="none"} 1`, `waybill_api_requests_total{code="200",operation="getMetrics"} 1`} {
 		require.Contains(t, string(open), line)
 	}
 	problems, err := promlint.New(strings.NewReader(string(open))).Lint()
