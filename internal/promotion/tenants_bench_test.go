@@ -212,7 +212,7 @@ func (v *town) open() {
 		for _, t := range rows {
 			batch.Queue("update tenants set serving_release = $3, schema_release = $4, live = $5 where environment = $1 and name = $2", townName, t.Name, t.ServingRelease, t.SchemaRelease, t.Live)
 		}
-		batch.Queue("insert into generations values ($1, 1)", townName)
+		batch.Queue("insert into generations values ($1, 1) on conflict do nothing", townName)
 		return tx.SendBatch(v.b.Context(), batch).Close()
 	}))
 	for group := range pools {
