@@ -41,7 +41,7 @@ test-unit: ## What needs no root, no Docker and no Odoo (three to eight minutes)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
+test-all: build ## test, cosign, logins at an OpenID provider, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
 	$(WITH) packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
@@ -49,7 +49,7 @@ test-kill: build ## The kill matrix alone: the server killed at every step, and 
 	$(WITH) packages docker base -- hack/test.sh kill
 
 .PHONY: test-openid
-test-openid: ## people log in at an OpenID provider (builds it the first time)
+test-openid: ## People log in at an OpenID provider (builds it the first time)
 	hack/test.sh openid
 
 .PHONY: test-cosign
@@ -57,7 +57,7 @@ test-cosign: ## cosign accepts what waybill build attaches (builds cosign the fi
 	hack/test.sh cosign
 
 .PHONY: test-promtool
-test-promtool: ## promtool accepts metrics, alert rules and dashboards (takes it out of a Debian package the first time)
+test-promtool: ## Promtool accepts metrics, alert rules and dashboards (takes it out of a Debian package the first time)
 	hack/test.sh promtool
 
 .PHONY: test-rehearsal

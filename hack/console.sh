@@ -29,6 +29,7 @@ inputs() {
 	{
 		find web \( -path web/node_modules -o -path web/dist \) -prune -o -type f ! -name '*.test.ts' ! -name '*.test.tsx' ! -path web/src/api/schema.d.ts -print
 		echo hack/console.sh
+		echo docs/schemas/openapi.json
 	} | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c1-32
 }
 

@@ -2,7 +2,7 @@
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
 #   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
-#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, and cosign
+#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, logins at an OpenID provider, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh openid  logins at an OpenID provider
