@@ -76,6 +76,10 @@ test-emergency: build ## The glass broken on a real Odoo: a frozen production, a
 test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)
 	$(WITH) packages docker base -- hack/test.sh faults
 
+.PHONY: test-kube
+test-kube: ## The conformance suite of runtimes on a real Kubernetes: make cluster's, stopped afterwards, or yours (docs/kubernetes.md)
+	hack/test.sh kube
+
 .PHONY: fuzz
 fuzz: ## Each fuzz target for half a minute
 	hack/fuzz.sh 30s
@@ -138,6 +142,16 @@ generate: ## The generated files anew: docs/schemas, docs/roles.md, docs/metrics
 .PHONY: verify
 verify: ## Format, lint, generated files, notes; ends with a clean work tree
 	hack/verify.sh
+
+##@ A cluster to try things on
+
+.PHONY: cluster
+cluster: ## A real Kubernetes of one node on this machine, with a registry (root; a minute, the first time half an hour: it builds Kubernetes)
+	hack/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove what it has stored; what was built stays in the cache
+	hack/cluster.sh down
 
 ##@ Tidy up
 

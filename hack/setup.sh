@@ -19,7 +19,8 @@ die() {
 . "$here/docker.sh"
 
 # Each group of packages: names, and what Waybill wants them for.
-groups=(postgresql redis docker base filesystems git node console checks)
+usual=(postgresql redis docker base filesystems git node console checks)
+groups=("${usual[@]}" cluster) # the last for make cluster alone
 packages_postgresql() { echo postgresql; }
 why_postgresql() { echo "Waybill's own state, and the tenants' databases"; }
 packages_redis() { echo redis-server python3-redis; }
@@ -40,6 +41,9 @@ packages_console() { echo chromium; }
 why_console() { echo "tests in a real browser"; }
 packages_checks() { echo shellcheck skopeo umoci python3-minimal python3-packaging pgbouncer; }
 why_checks() { echo "what make verify and the tests of images, the registry, version orders and poolers run"; }
+
+packages_cluster() { echo etcd-server containerd runc containernetworking-plugins iptables nftables iproute2 mount util-linux; }
+why_cluster() { echo "the Kubernetes of make cluster, beside what it builds itself"; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 
@@ -67,7 +71,7 @@ apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-instal
 
 packages() {
 	local group wanted lacking
-	[ $# -gt 0 ] || set -- "${groups[@]}"
+	[ $# -gt 0 ] || set -- "${usual[@]}"
 	check_groups "$@"
 	command -v apt-get >/dev/null || die "this is no Debian (no apt-get); install what these Debian packages hold: $(for group in "$@"; do "packages_$group"; done | tr '\n' ' ')"
 	lacking=$(missing "$@" | tr '\n' ' ')
@@ -137,7 +141,7 @@ env_lines() {
 
 check() {
 	local group lacking found bad=0
-	for group in "${groups[@]}"; do
+	for group in "${usual[@]}"; do
 		lacking=$(missing "$group" | tr '\n' ' ')
 		if [ -n "$lacking" ]; then
 			say "missing: $lacking(for $("why_$group")); install: hack/setup.sh packages $group"

@@ -11,6 +11,7 @@
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
+#   hack/test.sh kube    the conformance suite of runtimes on a Kubernetes: the one that KUBECONFIG and WAYBILL_KUBE_* name, or one of its own
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -90,6 +91,20 @@ tenants() { odoo -v -run '^Test(Tenants|Life)$' ./test/tenants; }
 
 emergency() { odoo -v -run '^TestEmergency$' ./test/emergency; }
 
+# On the user's own cluster where its registry was named, else on one that is started, and stopped unless it ran before.
+kube() {
+	if [ -z "${WAYBILL_KUBE_REGISTRY:-}" ]; then
+		local settings
+		if ! hack/cluster.sh status >/dev/null 2>&1; then
+			trap 'hack/cluster.sh down' EXIT
+			hack/cluster.sh up || return
+		fi
+		settings=$(hack/cluster.sh env) || return
+		eval "$settings"
+	fi
+	go test -tags kube -count=1 -timeout 40m ./internal/runtime/kube
+}
+
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
 
 case ${1:-} in
@@ -142,6 +157,9 @@ emergency)
 faults)
 	section "faults" faults "${WAYBILL_FAULTS:-all}"
 	;;
+kube)
+	section "conformance on Kubernetes" kube
+	;;
 bench)
 	prepare
 	section "benchmarks" odoo -v -run '^$' -bench . -benchtime 1x ./test/bench ./internal/router
@@ -158,7 +176,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|promtool|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

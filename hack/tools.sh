@@ -5,6 +5,8 @@
 #   hack/tools.sh            staticcheck, for verify
 #   hack/tools.sh cosign     cosign, for a test; several minutes the first time
 #   hack/tools.sh openid     an OpenID provider, for a test
+#   hack/tools.sh kube       the programs of Kubernetes, for make cluster; about a quarter of an hour the first time
+#   hack/tools.sh traefik    Traefik, for make cluster; several minutes the first time
 #   hack/tools.sh promtool   Prometheus' promtool, for a test: taken out of Debian's package, which is not installed
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,20 +29,40 @@ promtool)
 	echo "$bin"
 	exit 0
 	;;
+kube) module=$here/tools/kube ;;
 staticcheck) module=$here/tools package=honnef.co/go/tools/cmd/staticcheck ;;
 cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosign ;;
 openid) module=$here/tools/openid package=github.com/zitadel/oidc/v3/example/server ;;
+traefik) module=$here/tools/traefik package=github.com/traefik/traefik/v3/cmd/traefik ;;
 *)
-	echo "usage: hack/tools.sh [staticcheck|cosign|openid|promtool]" >&2
+	echo "usage: hack/tools.sh [staticcheck|cosign|openid|promtool|kube|traefik]" >&2
 	exit 2
 	;;
 esac
 key=$({ cat "$module/go.mod" "$module/go.sum"; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
 bin=$cache/tools/$key
-if [ ! -x "$bin/$tool" ]; then
-	echo "tools: build $tool into $bin" >&2
+
+# build NAME PACKAGE [LDFLAGS]
+build() {
+	[ ! -x "$bin/$1" ] || return 0
+	echo "tools: build $1 into $bin" >&2
 	mkdir -p "$bin"
-	(cd "$module" && go build -p 2 -o "$bin/.$tool.$$" "$package")
-	mv "$bin/.$tool.$$" "$bin/$tool"
-fi
+	(cd "$module" && go build -p 2 -ldflags "${3:-}" -o "$bin/.$1.$$" "$2")
+	mv "$bin/.$1.$$" "$bin/$1"
+}
+
+case $tool in
+kube)
+	# What the nodes and the API server say of their version, and compare, is set when they are linked.
+	version=$(sed -n 's/^require k8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' "$module/go.mod")
+	minor=${version#v1.}
+	said=k8s.io/component-base/version
+	flags="-s -w -X $said.gitVersion=$version -X $said.gitMajor=1 -X $said.gitMinor=${minor%%.*}"
+	for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+		build $program "k8s.io/kubernetes/cmd/$program" "$flags"
+	done
+	;;
+traefik) build traefik "$package" "-s -w" ;;
+*) build "$tool" "$package" ;;
+esac
 echo "$bin"

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
@@ -51,7 +52,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// cluster is the one that make cluster starts, or the one of WAYBILL_KUBECONFIG.
+// cluster is the one that make cluster starts, or the user's own.
 func cluster(t *testing.T) *rest.Config {
 	t.Helper()
 	for _, name := range []string{"KUBECONFIG", "WAYBILL_KUBE_REGISTRY", "WAYBILL_KUBE_NODE"} {
@@ -68,7 +69,11 @@ func pushStandIn(t *testing.T) string {
 	repo, err := name.NewRepository(os.Getenv("WAYBILL_KUBE_REGISTRY")+"/standin", name.Insecure)
 	require.NoError(t, err)
 	image := runtimetest.StandIn(t)
-	require.NoError(t, remote.Write(repo.Tag("latest"), image))
+	var options []remote.Option
+	if password := os.Getenv("WAYBILL_KUBE_REGISTRY_PASSWORD"); password != "" {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: "waybill", Password: password}))
+	}
+	require.NoError(t, remote.Write(repo.Tag("latest"), image, options...))
 	digest, err := image.Digest()
 	require.NoError(t, err)
 	return repo.Digest(digest.String()).String()

@@ -21,11 +21,8 @@ import (
 // /usr/bin/odoo and at /waybill. It needs the Go toolchain.
 func StandIn(t *testing.T) v1.Image {
 	t.Helper()
-	_, here, _, ok := goruntime.Caller(0)
-	require.True(t, ok)
 	binary := filepath.Join(t.TempDir(), "standin")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./testdata/standin")
-	build.Dir = filepath.Dir(here)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "github.com/waybill-dev/waybill/internal/runtime/runtimetest/testdata/standin")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "build the stand-in: %s", out)
