@@ -2,10 +2,11 @@
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
 #   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
-#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, logins at an OpenID provider, and cosign
+#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, logins at an OpenID provider, pull requests at a forge, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh openid  logins at an OpenID provider
+#   hack/test.sh forge   pull requests at a Gitea
 #   hack/test.sh promtool    promtool on metrics, alert rules and dashboards
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
@@ -71,6 +72,13 @@ openid() {
 	WAYBILL_TEST_OPENID=$tools/openid go test -tags openid -count=1 -run 'Provider|CodeOfAnother' ./internal/openid ./internal/api
 }
 
+# Somebody else's forge, as a process of its own. Builds Gitea the first time, which takes minutes.
+forge() {
+	local tools
+	tools=$(hack/tools.sh gitea)
+	WAYBILL_TEST_GITEA=$tools go test -tags gitea -count=1 -run Forge ./internal/gitops
+}
+
 # Builds cosign the first time, which takes minutes.
 cosign() {
 	local tools
@@ -126,6 +134,7 @@ all)
 	section "integration tests on real Odoo" integration
 	section "cosign verifies attestations" cosign
 	section "logins at an OpenID provider" openid
+	section "pull requests at a forge" forge
 	section "kill matrix" kill_matrix all
 	section "rehearsals" rehearsals all
 	section "faults" faults all
@@ -137,6 +146,9 @@ cosign)
 	;;
 openid)
 	section "logins at an OpenID provider" openid
+	;;
+forge)
+	section "pull requests at a forge" forge
 	;;
 promtool)
 	section "promtool on metrics, rules and dashboards" promtool
@@ -176,7 +188,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

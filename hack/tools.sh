@@ -7,6 +7,7 @@
 #   hack/tools.sh openid     an OpenID provider, for a test
 #   hack/tools.sh kube       the programs of Kubernetes, for make cluster; about a quarter of an hour the first time
 #   hack/tools.sh traefik    Traefik, for make cluster; several minutes the first time
+#   hack/tools.sh gitea      Gitea, a forge, for a test: with what it serves, in one folder; some ten minutes the first time
 #   hack/tools.sh promtool   Prometheus' promtool, for a test: taken out of Debian's package, which is not installed
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,9 +34,10 @@ kube) module=$here/tools/kube ;;
 staticcheck) module=$here/tools package=honnef.co/go/tools/cmd/staticcheck ;;
 cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosign ;;
 openid) module=$here/tools/openid package=github.com/zitadel/oidc/v3/example/server ;;
+gitea) module=$here/tools/gitea package=code.gitea.io/gitea ;;
 traefik) module=$here/tools/traefik package=github.com/traefik/traefik/v3/cmd/traefik ;;
 *)
-	echo "usage: hack/tools.sh [staticcheck|cosign|openid|promtool|kube|traefik]" >&2
+	echo "usage: hack/tools.sh [staticcheck|cosign|openid|gitea|promtool|kube|traefik]" >&2
 	exit 2
 	;;
 esac
@@ -63,6 +65,14 @@ kube)
 	done
 	;;
 traefik) build traefik "$package" "-s -w" ;;
+gitea)
+	if [ ! -x "$bin/gitea" ]; then # what it reads beside it
+		mkdir -p "$bin"
+		from=$(cd "$module" && go mod download "$package" && go list -m -f '{{.Dir}}' "$package")
+		cp -R --no-preserve=mode "$from/options" "$from/templates" "$from/public" "$bin/"
+	fi
+	build gitea "$package"
+	;;
 *) build "$tool" "$package" ;;
 esac
 echo "$bin"

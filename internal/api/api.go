@@ -146,6 +146,7 @@ type Asked struct {
 	Promotion string `json:"promotion" doc:"ID to watch; empty where a pull request comes first"`
 	Commit    string `json:"commit,omitempty" doc:"In the estate's repository, that asks for it"`
 	Branch    string `json:"branch,omitempty" doc:"In the estate's repository, that waits to be merged"`
+	Link      string `json:"link,omitempty" doc:"Where people see the pull request; empty where the server opens none"`
 }
 
 // routes are all there are. Each names its operation with does, and where a role must hold in an environment,

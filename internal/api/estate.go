@@ -147,7 +147,7 @@ func (b Backend) target(ctx context.Context, environment, release string, tenant
 	} else if err != nil {
 		return Asked{}, huma.NewError(http.StatusBadGateway, err.Error())
 	}
-	asked := Asked{Commit: proposal.Commit, Branch: proposal.Branch}
+	asked := Asked{Commit: proposal.Commit, Branch: proposal.Branch, Link: proposal.Link}
 	if proposal.Branch != "" {
 		return asked, nil
 	}

@@ -22,7 +22,11 @@ func (a *app) askAndWatch(cmd *cobra.Command, method, path string, in any, detac
 	}
 	if asked.Branch != "" {
 		if err := a.print(asked, func(w io.Writer) {
-			fmt.Fprintf(w, "commit %s on branch %s\nIt begins when the branch is merged.\n", asked.Commit, asked.Branch)
+			fmt.Fprintf(w, "commit %s on branch %s\n", asked.Commit, asked.Branch)
+			if asked.Link != "" {
+				fmt.Fprintf(w, "pull request %s\n", asked.Link)
+			}
+			fmt.Fprintln(w, "It begins when the branch is merged.")
 		}); err != nil {
 			return err
 		}

@@ -13,10 +13,19 @@ type Repository struct {
 	Poll       time.Duration `yaml:"poll" json:"poll"`                         // how often the remote is asked; 0s: only when it is told, see docs/gitops.md; default 1m
 	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
 	Webhook    string        `yaml:"webhook" json:"webhook,omitempty"`         // reference to the secret that the forge signs its calls of /hooks/estate with: env:NAME or file:PATH; default: nobody is answered there
+	Forge      Forge         `yaml:"forge" json:"forge,omitzero"`              // where pull requests are opened for such branches; default: people open them
 
 	Signers   []Signer    `yaml:"signers" json:"signers,omitempty"`     // who may sign commits, by which keys; default: nobody is asked for a signature
 	Signed    Signed      `yaml:"signed" json:"signed,omitempty"`       // what must be signed: everything, or targets (what moves an environment); default everything where there are signers
 	Protected []Protected `yaml:"protected" json:"protected,omitempty"` // paths that some signers alone may change
+}
+
+// Forge is where the repository lives, and pull requests are opened.
+type Forge struct {
+	Kind    string `yaml:"kind" json:"kind"`                 // github, gitlab or gitea (Forgejo too); default: by the host, where it is github.com, gitlab.com or codeberg.org
+	URL     string `yaml:"url" json:"url,omitempty"`         // at which people see it, for example https://git.example.com; default: the host of the remote, by https
+	Project string `yaml:"project" json:"project,omitempty"` // owner/name there; default: as in the remote
+	Token   string `yaml:"token" json:"token,omitempty"`     // reference to the token of somebody who may open pull requests: env:NAME or file:PATH; default: the remote's password
 }
 
 // Signer is somebody, or a forge, whose signature on a commit counts.

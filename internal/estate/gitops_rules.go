@@ -5,13 +5,16 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/forge"
 )
 
 var (
-	digestRule = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	branchRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$`)
-	proposes   = []string{string(ProposeCommit), string(ProposeBranch)}
-	pollSpan   = span[time.Duration]{0, 24 * time.Hour}
+	digestRule  = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	branchRule  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$`)
+	projectRule = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$`)
+	proposes    = []string{string(ProposeCommit), string(ProposeBranch)}
+	pollSpan    = span[time.Duration]{0, 24 * time.Hour}
 )
 
 func (r *Repository) fill(given func(string) bool) {
@@ -52,7 +55,55 @@ func (d *document) repository(r *Repository) {
 	if d.given("propose") && !d.unread("propose") {
 		d.oneOf("propose", string(r.Propose), proposes)
 	}
+	d.forge(r)
 	d.signatures(r)
+}
+
+// forge checks where pull requests are opened, and fills in what the remote says of it.
+func (d *document) forge(r *Repository) {
+	if !d.given("forge") || d.unread("forge") || d.unread("remote") {
+		return
+	}
+	f := &r.Forge
+	base, project, known := forge.Place(r.Remote)
+	if !d.given("forge.url") {
+		f.URL = base
+	}
+	if !d.given("forge.project") {
+		f.Project = project
+	}
+	kinds := make([]string, len(forge.Kinds))
+	for i, k := range forge.Kinds {
+		kinds[i] = string(k)
+	}
+	if !d.given("forge.kind") {
+		k, _ := forge.KindOf(f.URL)
+		f.Kind = string(k)
+	}
+	switch u, err := url.Parse(f.URL); {
+	case d.unread("forge.kind") || d.unread("forge.url") || d.unread("forge.project"):
+	case f.URL == "":
+		d.problem("forge.url", "is missing, and the remote names no host", "for example https://git.example.com")
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		d.problem("forge.url", "is no address of a forge", "for example https://git.example.com")
+	case u.User != nil:
+		d.problem("forge.url", "holds a user", "name the token in forge.token as env:NAME or file:PATH")
+	case f.Kind == "":
+		d.problem("forge.kind", "is missing, and the host does not tell it", "one of "+strings.Join(kinds, ", "))
+	case f.Project == "" || !projectRule.MatchString(f.Project):
+		d.problem("forge.project", "is no owner/name of a repository"+map[bool]string{false: ", and the remote names none"}[known], "for example acme/estate")
+	}
+	f.URL = strings.TrimRight(f.URL, "/")
+	if f.Kind != "" && !d.unread("forge.kind") {
+		d.oneOf("forge.kind", f.Kind, kinds)
+	}
+	switch {
+	case d.unread("forge.token"):
+	case f.Token != "" && !secretRule.MatchString(f.Token):
+		d.problem("forge.token", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	case f.Token == "" && r.Password == "":
+		d.problem("forge.token", "is missing", "env:NAME or file:PATH, of somebody who may open pull requests")
+	}
 }
 
 func (t *Target) fill(func(string) bool) {}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/forge"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -36,6 +37,7 @@ type Follower struct {
 	Check      func(*estate.Estate) error // what must hold besides, before a commit comes into force; may be nil
 	Signatures *Signatures                // whose commits count; nil: everybody's
 	Hook       func() (string, error)     // the secret that the forge signs its calls with; nil: there is no webhook
+	Forge      *forge.Forge               // where pull requests are opened; nil: people open them
 	Turned     func(error)                // told how each look ended; may be nil
 	Log        *slog.Logger
 

@@ -57,7 +57,7 @@ func target(environment, release string) string {
 // office is a server's follower on a real forge and a real store, with an engine that starts promotions and works on none.
 type office struct {
 	t      *testing.T
-	forge  *forge
+	forge  *gitHost
 	store  *store.Store
 	engine *promotion.Engine
 	*Follower
@@ -69,7 +69,7 @@ func newOffice(t *testing.T) *office {
 	for _, r := range []string{"r1", "r2", "r3"} {
 		require.NoError(t, s.PutRelease(t.Context(), release.Release{Digest: digest(r), Repository: "acme", Name: r}))
 	}
-	o := &office{t: t, forge: newForge(t), store: s}
+	o := &office{t: t, forge: newGitHost(t), store: s}
 	var err error
 	o.engine, err = promotion.New(promotion.Rooms{Store: s}, "test", slog.New(slog.DiscardHandler), nil)
 	require.NoError(t, err)

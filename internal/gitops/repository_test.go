@@ -17,7 +17,7 @@ import (
 )
 
 // forge is a real Git server: git http-backend behind HTTP, with a password, which can go away.
-type forge struct {
+type gitHost struct {
 	*httptest.Server
 	folder string // the bare repository
 	down   atomic.Bool
@@ -25,7 +25,7 @@ type forge struct {
 
 const secret = "let-me-in"
 
-func newForge(t *testing.T) *forge {
+func newGitHost(t *testing.T) *gitHost {
 	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
 	require.NoError(t, err)
@@ -33,7 +33,7 @@ func newForge(t *testing.T) *forge {
 	_, err = os.Stat(backend)
 	require.NoError(t, err, "apt-get install -y git")
 	root := t.TempDir()
-	f := &forge{folder: filepath.Join(root, "estate.git")}
+	f := &gitHost{folder: filepath.Join(root, "estate.git")}
 	run(t, root, "init", "-q", "--bare", "-b", "main", f.folder)
 	run(t, f.folder, "config", "http.receivepack", "true")
 	handler := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=waybill"}}
@@ -53,12 +53,12 @@ func newForge(t *testing.T) *forge {
 	return f
 }
 
-func (f *forge) remote() Remote {
+func (f *gitHost) remote() Remote {
 	return Remote{URL: strings.Replace(f.URL, "http://", "http://waybill@", 1) + "/estate.git", Password: func() (string, error) { return secret, nil }}
 }
 
 // push commits files as a person would, from a clone of its own.
-func (f *forge) push(t *testing.T, files map[string]string, args ...string) string {
+func (f *gitHost) push(t *testing.T, files map[string]string, args ...string) string {
 	t.Helper()
 	work := t.TempDir()
 	run(t, work, "clone", "-q", f.folder, ".")
@@ -95,7 +95,7 @@ func message(subject string) Message {
 }
 
 func TestHeadFollowsTheRemote(t *testing.T) {
-	f := newForge(t)
+	f := newGitHost(t)
 	r := open(t, f.remote())
 	head, err := r.Head(t.Context())
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestHeadFollowsTheRemote(t *testing.T) {
 }
 
 func TestCommitChangesNothingElse(t *testing.T) {
-	f := newForge(t)
+	f := newGitHost(t)
 	parent := f.push(t, map[string]string{"a.yaml": "a\n", "sub/b.yaml": "b\n", "run.sh": "#!/bin/sh\n"})
 	r := open(t, f.remote())
 	_, err := r.Head(t.Context())
@@ -160,7 +160,7 @@ func TestCommitChangesNothingElse(t *testing.T) {
 }
 
 func TestPushNeverForces(t *testing.T) {
-	f := newForge(t)
+	f := newGitHost(t)
 	parent := f.push(t, map[string]string{"a.yaml": "a\n"})
 	r := open(t, f.remote())
 	_, err := r.Head(t.Context())
@@ -178,7 +178,7 @@ func TestPushNeverForces(t *testing.T) {
 }
 
 func TestRemoteThatRefuses(t *testing.T) {
-	f := newForge(t)
+	f := newGitHost(t)
 	parent := f.push(t, map[string]string{"a.yaml": "a\n"})
 	hook := filepath.Join(f.folder, "hooks", "pre-receive")
 	require.NoError(t, os.WriteFile(hook, []byte("#!/bin/sh\necho 'main is protected' >&2\nexit 1\n"), 0o755))
@@ -194,7 +194,7 @@ func TestRemoteThatRefuses(t *testing.T) {
 }
 
 func TestRemoteThatIsAway(t *testing.T) {
-	f := newForge(t)
+	f := newGitHost(t)
 	f.push(t, map[string]string{"a.yaml": "a\n"})
 	r := open(t, f.remote())
 	f.down.Store(true)

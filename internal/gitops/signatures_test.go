@@ -32,7 +32,7 @@ func newPen(t *testing.T) pen {
 }
 
 // signed commits files as a person does who signs, on top of what is there, and pushes.
-func (f *forge) signed(t *testing.T, p pen, files map[string]string, args ...string) string {
+func (f *gitHost) signed(t *testing.T, p pen, files map[string]string, args ...string) string {
 	t.Helper()
 	return f.work(t, func(dir string) {
 		write(t, dir, files)
@@ -41,7 +41,7 @@ func (f *forge) signed(t *testing.T, p pen, files map[string]string, args ...str
 }
 
 // work lets a person work in a clone of main, and pushes main.
-func (f *forge) work(t *testing.T, do func(dir string)) string {
+func (f *gitHost) work(t *testing.T, do func(dir string)) string {
 	t.Helper()
 	dir := t.TempDir()
 	run(t, dir, "clone", "-q", f.folder, ".")

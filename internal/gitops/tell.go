@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/forge"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -20,6 +21,9 @@ const promotionTrailer = "Waybill-Promotion"
 // ErrProtected is returned where the estate lets others alone write a target down.
 var ErrProtected = errors.New("the server may not write this target down")
 
+// ErrNoPullRequest is returned where a branch is pushed and the forge opened no pull request for it.
+var ErrNoPullRequest = errors.New("no pull request was opened")
+
 // maxRaces bounds how often a commit is made anew because somebody else's came first.
 const maxRaces = 20
 
@@ -27,42 +31,70 @@ const maxRaces = 20
 type Proposal struct {
 	Commit string `json:"commit"`
 	Branch string `json:"branch,omitempty"` // where it waits for a pull request; empty: it is on the estate's own branch
+	Link   string `json:"link,omitempty"`   // where people see the pull request; empty: they are to open it
 }
 
 // Target writes down which release shall run in an environment. The commit is the promotion: the follower starts it.
 // With branch, or where the estate asks for it, it goes to a branch of its own that people merge: then the merge is.
 func (f *Follower) Target(ctx context.Context, t estate.Target, by Author, branch bool) (Proposal, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	m := Message{
 		Subject:  fmt.Sprintf("%s: release %s", t.Environment, or(t.Name, short(t.Release))),
 		Trailers: [][2]string{{"Waybill-Environment", t.Environment}, {"Waybill-Release", t.Release}},
 		Author:   by, At: time.Now(),
+		forPeople: f.Propose == estate.ProposeBranch || branch,
 	}
-	if f.Propose != estate.ProposeBranch && !branch {
-		commit, err := f.change(ctx, t.Environment, m, func(estate.Target, bool) (estate.Target, bool, error) { return t, true, nil })
+	p, err := f.writeDown(ctx, t, m)
+	if err != nil || p.Branch == "" {
+		return p, err
+	}
+	return f.pullRequest(ctx, p, t, m) // nothing waits for the forge meanwhile
+}
+
+// writeDown commits a target, to the branch itself or, for people, to one of its own.
+func (f *Follower) writeDown(ctx context.Context, t estate.Target, m Message) (Proposal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	always := func(estate.Target, bool) (estate.Target, bool, error) { return t, true, nil }
+	if !m.forPeople {
+		commit, err := f.change(ctx, t.Environment, m, always)
 		return Proposal{Commit: commit}, err
 	}
-	m.forPeople = true
 	head, err := f.Repository.Head(ctx)
 	if err != nil {
 		return Proposal{}, err
 	}
-	commit, _, err := f.commit(ctx, head, t.Environment, m, func(estate.Target, bool) (estate.Target, bool, error) { return t, true, nil })
+	commit, _, err := f.commit(ctx, head, t.Environment, m, always)
 	if err != nil {
 		return Proposal{}, err
 	}
 	p := Proposal{Commit: commit, Branch: fmt.Sprintf("waybill/%s-%s", t.Environment, short(t.Release))}
-	if err := f.Repository.Push(ctx, commit, p.Branch); errors.Is(err, ErrMoved) {
-		if there, err := f.proposed(ctx, p.Branch, t); err != nil {
-			return p, err
-		} else if there != "" { // asked before
-			return Proposal{Commit: there, Branch: p.Branch}, nil
-		}
-		return p, fmt.Errorf("branch %s is there already and says something else; merge or delete it first", p.Branch)
-	} else if err != nil {
+	if err := f.Repository.Push(ctx, commit, p.Branch); !errors.Is(err, ErrMoved) {
 		return p, err
 	}
+	there, err := f.proposed(ctx, p.Branch, t)
+	if err != nil {
+		return p, err
+	}
+	if there == "" {
+		return p, fmt.Errorf("branch %s is there already and says something else; merge or delete it first", p.Branch)
+	}
+	p.Commit = there // asked before
+	return p, nil
+}
+
+// pullRequest opens the one of a branch that is pushed, or finds it.
+func (f *Follower) pullRequest(ctx context.Context, p Proposal, t estate.Target, m Message) (Proposal, error) {
+	if f.Forge == nil {
+		return p, nil
+	}
+	link, err := f.Forge.Open(ctx, forge.Request{
+		Branch: p.Branch, Into: f.Repository.remote.Branch, Title: m.Subject,
+		Body: fmt.Sprintf("%s asks for release %s (`%s`) in %s.\n\nIt begins when this is merged. Until then nothing runs differently.", m.Author.Name, or(t.Name, short(t.Release)), t.Release, t.Environment),
+	})
+	if err != nil {
+		return p, fmt.Errorf("%w: branch %s is pushed; open it there, or ask again: %w", ErrNoPullRequest, p.Branch, err)
+	}
+	p.Link = link
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/forge"
 	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/gitops"
 	"github.com/waybill-dev/waybill/internal/promotion"
@@ -60,7 +62,18 @@ func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Foll
 			return s.secret(context.WithoutCancel(ctx), s.config.Estate, r.Webhook, "the estate's webhook")
 		}
 	}
-	return &gitops.Follower{Hook: hook, Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+	return &gitops.Follower{Forge: s.forge(ctx, r), Hook: hook, Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+}
+
+// forge is where the estate's pull requests are opened; nil where it names none.
+func (s *server) forge(ctx context.Context, r *estate.Repository) *forge.Forge {
+	if r.Forge == (estate.Forge{}) {
+		return nil
+	}
+	token := cmp.Or(r.Forge.Token, r.Password)
+	return &forge.Forge{Kind: forge.Kind(r.Forge.Kind), Base: r.Forge.URL, Project: r.Forge.Project, Token: func() (string, error) {
+		return s.secret(context.WithoutCancel(ctx), s.config.Estate, token, "pull requests of the estate")
+	}}
 }
 
 // compiles refuses an estate whose policies cannot be read, before it comes into force.
