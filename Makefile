@@ -23,16 +23,16 @@ WITH := hack/with.sh
 ##@ The two to begin with
 
 .PHONY: demo
-demo: build ## The main job on a real Odoo: five releases, production working all the while
-	$(WITH) packages docker base -- hack/demo.sh
+demo: ## The main job on a real Odoo: five releases, production working all the while
+	$(WITH) build packages docker base -- hack/demo.sh
 
 .PHONY: demo-full
-demo-full: build ## The demo with rehearsals, a release that real traffic finds too slow, and one that goes back by restore
-	$(WITH) packages docker base -- hack/demo.sh -full -deadline 30m
+demo-full: ## The demo with rehearsals, a release that real traffic finds too slow, and one that goes back by restore
+	$(WITH) build packages docker base -- hack/demo.sh -full -deadline 30m
 
 .PHONY: test
-test: build ## Everything that guards a change, on real parts; sets up what it needs (about 40 minutes on two cores, more the first time)
-	$(WITH) packages docker base -- hack/test.sh core
+test: ## Everything that guards a change, on real parts; sets up what it needs (about 40 minutes on two cores, more the first time)
+	$(WITH) build packages docker base -- hack/test.sh core
 
 ##@ Further tests
 
@@ -41,16 +41,20 @@ test-unit: ## What needs no root, no Docker and no Odoo (three to eight minutes)
 	go test ./...
 
 .PHONY: test-all
-test-all: build ## test, cosign, logins at an OpenID provider, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
-	$(WITH) packages docker base -- hack/test.sh all
+test-all: ## test, cosign, logins at an OpenID provider, pull requests at a forge, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
+	$(WITH) build packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
-test-kill: build ## The kill matrix alone: the server killed at every step, and its parts taken away
-	$(WITH) packages docker base -- hack/test.sh kill
+test-kill: ## The kill matrix alone: the server killed at every step, and its parts taken away
+	$(WITH) build packages docker base -- hack/test.sh kill
 
 .PHONY: test-openid
 test-openid: ## People log in at an OpenID provider (builds it the first time)
 	hack/test.sh openid
+
+.PHONY: test-forge
+test-forge: ## Pull requests opened and merged at a Gitea, which calls back (builds it the first time: minutes)
+	hack/test.sh forge
 
 .PHONY: test-cosign
 test-cosign: ## cosign accepts what waybill build attaches (builds cosign the first time: minutes)
@@ -61,20 +65,20 @@ test-promtool: ## Promtool accepts metrics, alert rules and dashboards (takes it
 	hack/test.sh promtool
 
 .PHONY: test-rehearsal
-test-rehearsal: build ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
-	$(WITH) packages docker base -- hack/test.sh rehearsal
+test-rehearsal: ## The corpus of changes, each rehearsed on a real Odoo (about 20 minutes)
+	$(WITH) build packages docker base -- hack/test.sh rehearsal
 
 .PHONY: test-tenants
-test-tenants: build ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed; isolation, templates, restore of one (about 20 minutes)
-	$(WITH) packages docker base -- hack/test.sh tenants
+test-tenants: ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed; isolation, templates, restore of one (about 20 minutes)
+	$(WITH) build packages docker base -- hack/test.sh tenants
 
 .PHONY: test-emergency
-test-emergency: build ## The glass broken on a real Odoo: a frozen production, a second person, a review (about five minutes)
-	$(WITH) packages docker base -- hack/test.sh emergency
+test-emergency: ## The glass broken on a real Odoo: a frozen production, a second person, a review (about five minutes)
+	$(WITH) build packages docker base -- hack/test.sh emergency
 
 .PHONY: test-faults
-test-faults: build ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)
-	$(WITH) packages docker base -- hack/test.sh faults
+test-faults: ## Releases that fail in business alone, promoted on a real Odoo: each goes back; ten good ones stay (about 50 minutes)
+	$(WITH) build packages docker base -- hack/test.sh faults
 
 .PHONY: test-kube
 test-kube: ## The conformance suite of runtimes on a real Kubernetes: make cluster's, stopped afterwards, or yours (docs/kubernetes.md)
@@ -85,24 +89,24 @@ fuzz: ## Each fuzz target for half a minute
 	hack/fuzz.sh 30s
 
 .PHONY: bench
-bench: build ## Ratios against what one would do without Waybill
-	$(WITH) packages docker base -- hack/test.sh bench
+bench: ## Ratios against what one would do without Waybill
+	$(WITH) build packages docker base -- hack/test.sh bench
 
 .PHONY: bench-judge
 bench-judge: ## The judge against fixed thresholds and Mann-Whitney: false rollbacks, time to find harm
 	go run ./test/bench/judge
 
 .PHONY: bench-signals
-bench-signals: build ## What it costs to time a call, on real Odoo (less than 50 µs)
-	$(WITH) packages docker base -- hack/test.sh bench-signals
+bench-signals: ## What it costs to time a call, on real Odoo (less than 50 µs)
+	$(WITH) build packages docker base -- hack/test.sh bench-signals
 
 .PHONY: bench-build
-bench-build: build ## Ratios of building alone: a changed module against docker build, manifests against Python
-	$(WITH) packages docker base -- hack/test.sh bench-build
+bench-build: ## Ratios of building alone: a changed module against docker build, manifests against Python
+	$(WITH) build packages docker base -- hack/test.sh bench-build
 
 .PHONY: bench-rehearsal
-bench-rehearsal: build ## What a rehearsal costs and foretells: trace, blocked time, memory (about 20 minutes; WAYBILL_BENCH=trace: one part)
-	$(WITH) packages docker base -- hack/test.sh bench-rehearsal
+bench-rehearsal: ## What a rehearsal costs and foretells: trace, blocked time, memory (about 20 minutes; WAYBILL_BENCH=trace: one part)
+	$(WITH) build packages docker base -- hack/test.sh bench-rehearsal
 
 .PHONY: bench-tenants
 bench-tenants: ## 500, 2,000 and 10,000 declared tenants: reconcile, impact, plan, move; 200 at once under two servers of which one is killed

@@ -115,7 +115,8 @@ restore_cluster_choice() {
 locked() {
 	mkdir -p "$cache" || die "cannot make the cache folder $cache; choose another: WAYBILL_CACHE=/some/folder"
 	exec 9>"$cache/setup.lock" || die "cannot write $cache/setup.lock; choose another cache folder: WAYBILL_CACHE=/some/folder"
-	flock -w 180 9 || die "another hack/setup.sh has been running for three minutes; wait for it or end it"
+	flock -n 9 || { say "another hack/setup.sh runs; waiting for it" && flock -w 900 9; } ||
+		die "another hack/setup.sh has been running for a quarter of an hour; wait for it or end it"
 	"$@"
 }
 

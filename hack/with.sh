@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs a command with the real parts that it names, and stops afterwards what was started for it.
 #
-#   hack/with.sh [packages] [docker] [base] -- COMMAND...
+#   hack/with.sh [build] [packages] [docker] [base] -- COMMAND...
 #
+#   build     bin/waybill; beside the parts that come after it, since the first time all of them take minutes
 #   packages  Debian packages; installs those that are missing (as root; otherwise names them)
 #   docker    a Docker Engine; starts one when none answers
 #   base      the base image in the cache; makes it when it is not there
@@ -16,13 +17,17 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	parts+=("$1")
 	shift
 done
-[ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
+[ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [build] [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
 shift
 
-engine=no # whether it was started here
+engine=no  # whether it was started here
+building= # the process group of the build, while it runs
 finish() {
 	local code=$?
 	trap - EXIT INT TERM
+	if [ -n "$building" ]; then
+		kill -- "-$building" 2>/dev/null || true
+	fi
 	if [ "$engine" = yes ]; then # not one that somebody else has started and works with
 		hack/setup.sh stop || echo "with: hack/setup.sh stop failed" >&2
 	fi
@@ -35,6 +40,12 @@ trap 'exit 143' TERM
 for part in "${parts[@]}"; do
 	start=$SECONDS
 	case $part in
+	build)
+		# A process group of its own, so that all of it can be ended where another part fails.
+		MAKEFLAGS='' setsid make --no-print-directory build </dev/null &
+		building=$!
+		continue
+		;;
 	packages) hack/setup.sh packages ;;
 	docker)
 		# Into this shell, so that the command finds the engine. Not "eval $(…)": that would hide a failure.
@@ -51,4 +62,9 @@ for part in "${parts[@]}"; do
 	esac
 	echo "with: $part ready after $((SECONDS - start)) s"
 done
+if [ -n "$building" ]; then
+	wait "$building" || { building='' && echo "with: make build failed; see above" >&2 && exit 1; }
+	building=
+	echo "with: build ready after $SECONDS s"
+fi
 "$@"
