@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -79,45 +81,83 @@ func (b Backend) auditRoutes(api huma.API) {
 		return reply(found, nil)
 	}, does(identity.LedgerRead), describe("Verify the whole ledger", "By the server, with the keys and the head that it keeps: it takes seconds where there are very many entries. Whoever does not trust the server verifies the export: waybill ledger verify --file"))
 	huma.Get(api, "/api/v1/ledger/csv", func(ctx context.Context, in *LedgerInput) (*huma.StreamResponse, error) {
-		if err := b.may(ctx, identity.LedgerRead, identity.Subject{}); err != nil {
-			return nil, err
-		}
-		filter, err := in.filter()
-		if err != nil {
-			return nil, err
-		}
-		filter.Limit = auditPage
-		return &huma.StreamResponse{Body: func(c huma.Context) {
-			c.SetHeader("Content-Type", "text/csv; charset=utf-8; header=present")
-			c.SetHeader("Content-Disposition", `attachment; filename="waybill-ledger.csv"`)
-			if err := b.ledgerCSV(c.Context(), c.BodyWriter(), filter); err != nil {
-				panic(http.ErrAbortHandler) // so that whoever reads it knows that it is not whole
-			}
-		}}, nil
+		return b.found(ctx, in, "text/csv; charset=utf-8; header=present", "waybill-ledger.csv", b.ledgerCSV)
 	}, does(identity.LedgerRead), describe("Entries of the ledger as CSV", "RFC 4180, the newest first. To prove that nothing was touched, take the whole ledger: /ledger/export"))
+	huma.Get(api, "/api/v1/ledger/jsonl", func(ctx context.Context, in *LedgerInput) (*huma.StreamResponse, error) {
+		return b.found(ctx, in, "application/jsonl; charset=utf-8", "waybill-ledger.jsonl", b.ledgerJSON)
+	}, does(identity.LedgerRead), describe("Entries of the ledger as JSON", "One object a line, as in /ledger, the newest first. To prove that nothing was touched, take the whole ledger: /ledger/export"))
 }
 
-func (b Backend) ledgerCSV(ctx context.Context, w io.Writer, filter ledger.Filter) error {
+// found streams the entries that are asked for as a file.
+func (b Backend) found(ctx context.Context, in *LedgerInput, media, name string, write func(io.Writer, iter.Seq2[ledger.Entry, error]) error) (*huma.StreamResponse, error) {
+	if err := b.may(ctx, identity.LedgerRead, identity.Subject{}); err != nil {
+		return nil, err
+	}
+	filter, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		c.SetHeader("Content-Type", media)
+		c.SetHeader("Content-Disposition", `attachment; filename="`+name+`"`)
+		if err := write(c.BodyWriter(), b.entries(c.Context(), filter)); err != nil {
+			panic(http.ErrAbortHandler) // so that whoever reads it knows that it is not whole
+		}
+	}}, nil
+}
+
+// entries are all that a filter chooses, the newest first, read a page at a time.
+func (b Backend) entries(ctx context.Context, filter ledger.Filter) iter.Seq2[ledger.Entry, error] {
+	filter.Limit = auditPage
+	return func(yield func(ledger.Entry, error) bool) {
+		for {
+			page, err := b.Ledger.List(ctx, filter)
+			if err != nil {
+				yield(ledger.Entry{}, err)
+				return
+			}
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+				filter.Before = e.Sequence
+			}
+			if len(page) < filter.Limit {
+				return
+			}
+		}
+	}
+}
+
+func (b Backend) ledgerJSON(w io.Writer, found iter.Seq2[ledger.Entry, error]) error {
+	out := json.NewEncoder(w)
+	for e, err := range found {
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(ledgerEntry(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b Backend) ledgerCSV(w io.Writer, found iter.Seq2[ledger.Entry, error]) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
 	if err := out.Write([]string{"sequence", "time", "actor", "kind", "environment", "tenant", "promotion", "rollout", "release", "payload", "hash"}); err != nil {
 		return err
 	}
-	for {
-		page, err := b.Ledger.List(ctx, filter)
+	for e, err := range found {
 		if err != nil {
 			return err
 		}
-		for _, e := range page {
-			cell := report.Cell
-			if err := out.Write([]string{strconv.FormatInt(e.Sequence, 10), e.Time.Format(time.RFC3339Nano), cell(e.Actor), cell(e.Kind), cell(e.Environment), cell(e.Tenant),
-				cell(e.Promotion), cell(e.Rollout), cell(e.Release), cell(string(e.Payload)), e.Hash.String()}); err != nil {
-				return err
-			}
-			filter.Before = e.Sequence
-		}
-		if out.Flush(); out.Error() != nil || len(page) < filter.Limit {
-			return out.Error()
+		cell := report.Cell
+		if err := out.Write([]string{strconv.FormatInt(e.Sequence, 10), e.Time.Format(time.RFC3339Nano), cell(e.Actor), cell(e.Kind), cell(e.Environment), cell(e.Tenant),
+			cell(e.Promotion), cell(e.Rollout), cell(e.Release), cell(string(e.Payload)), e.Hash.String()}); err != nil {
+			return err
 		}
 	}
+	out.Flush()
+	return out.Error()
 }

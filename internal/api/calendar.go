@@ -56,6 +56,7 @@ func (b Backend) calendarRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/calendar", func(ctx context.Context, in *struct {
 		PeriodInput
 		Environment string `query:"environment" maxLength:"100" doc:"Default: all that one may see"`
+		Tenant      string `query:"tenant" maxLength:"100" doc:"Only what concerns this one"`
 	}) (*body[CalendarPeriod], error) {
 		now := time.Now()
 		sees := b.sees(ctx, identity.CalendarRead)
@@ -75,13 +76,13 @@ func (b Backend) calendarRoutes(api huma.API) {
 		if to.Sub(from) > calendarLimit {
 			return nil, huma.Error422UnprocessableEntity("at most two months are told at once: ask for a shorter period")
 		}
-		return reply(b.calendar(ctx, from, to, zone, now, func(environment string) bool {
-			return (in.Environment == "" || environment == in.Environment) && sees(environment)
+		return reply(b.calendar(ctx, from, to, zone, now, func(environment, tenant string) bool {
+			return (in.Environment == "" || environment == in.Environment) && (in.Tenant == "" || tenant == in.Tenant) && sees(environment)
 		}))
 	}, does(identity.CalendarRead), describe("When promotions may run, and what is planned", "Windows and freezes of the estate's calendars, times that are open, closed or frozen for each tenant, and promotions that wait"))
 }
 
-func (b Backend) calendar(ctx context.Context, from, to time.Time, zone *time.Location, now time.Time, sees func(environment string) bool) (CalendarPeriod, error) {
+func (b Backend) calendar(ctx context.Context, from, to time.Time, zone *time.Location, now time.Time, concerns func(environment, tenant string) bool) (CalendarPeriod, error) {
 	c := CalendarPeriod{From: from, To: to, Now: now, Zone: zone.String(), Alike: []Alike{}, Occurrences: []calendar.Occurrence{}, Planned: []Planned{}}
 	declared, err := b.Estate(ctx)
 	if err != nil {
@@ -92,7 +93,7 @@ func (b Backend) calendar(ctx context.Context, from, to time.Time, zone *time.Lo
 		return c, err
 	}
 	c.Declared = !set.Empty()
-	subjects := slices.DeleteFunc(declared.Subjects(), func(x calendar.Subject) bool { return !sees(x.Environment) })
+	subjects := slices.DeleteFunc(declared.Subjects(), func(x calendar.Subject) bool { return !concerns(x.Environment, x.Tenant) })
 	c.Alike = alike(set, subjects, from, to, now)
 	all, err := set.Agenda(from, to, nil)
 	if err != nil {
@@ -100,7 +101,9 @@ func (b Backend) calendar(ctx context.Context, from, to time.Time, zone *time.Lo
 	}
 	for _, o := range all {
 		if slices.ContainsFunc(subjects, o.Scope.Concerns) {
-			o.Scope.Environments = slices.DeleteFunc(slices.Clone(o.Scope.Environments), func(name string) bool { return !sees(name) })
+			o.Scope.Environments = slices.DeleteFunc(slices.Clone(o.Scope.Environments), func(name string) bool {
+				return !slices.ContainsFunc(subjects, func(x calendar.Subject) bool { return x.Environment == name })
+			})
 			c.Occurrences = append(c.Occurrences, o)
 		}
 	}
@@ -108,7 +111,7 @@ func (b Backend) calendar(ctx context.Context, from, to time.Time, zone *time.Lo
 	if err != nil {
 		return c, err
 	}
-	c.Planned = planned(waiting, now, sees)
+	c.Planned = planned(waiting, now, concerns)
 	return c, nil
 }
 
@@ -136,10 +139,10 @@ func alike(set *calendar.Set, subjects []calendar.Subject, from, to, now time.Ti
 const soon = calendar.Horizon
 
 // planned joins tenants of a promotion that wait for the same.
-func planned(waiting []store.WaitingRollout, now time.Time, sees func(string) bool) []Planned {
+func planned(waiting []store.WaitingRollout, now time.Time, concerns func(environment, tenant string) bool) []Planned {
 	list := []Planned{}
 	for _, w := range waiting {
-		if !sees(w.Environment) {
+		if !concerns(w.Environment, w.Tenant) {
 			continue
 		}
 		p := Planned{Promotion: w.Promotion, Kind: w.Kind, ReleaseName: w.ReleaseName, Environment: w.Environment, Tenants: []string{w.Tenant}, WaitsFor: strings.TrimSpace(w.WaitsFor), RequestedBy: w.RequestedBy}

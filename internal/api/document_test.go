@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/promotion"
 )
 
 var update = flag.Bool("update", false, "write docs/schemas/openapi.json")
@@ -294,6 +295,15 @@ func (m *maker) value(s schema, depth int) any {
 		}
 	}
 	return strings.Repeat("a", n)
+}
+
+func TestEveryKindOfPromotionIsDocumented(t *testing.T) {
+	b := setup(t)
+	var known []string
+	for _, kind := range b.document().schemas["Promotion"].Properties["kind"].Enum {
+		known = append(known, fmt.Sprint(kind))
+	}
+	require.ElementsMatch(t, promotion.Kinds(), known)
 }
 
 func TestDocumentIsWhole(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -163,6 +164,29 @@ func TestStreamTellsWhatWhoAsksMaySee(t *testing.T) {
 	require.NoError(t, b.state.PutRelease(ctx, release.Release{Digest: "sha256:stream", Repository: "acme", Name: "streamed"}))
 	require.JSONEq(t, `{"digest":"sha256:stream","name":"streamed"}`, test.next("").data)
 	require.JSONEq(t, `{"digest":"sha256:stream","name":"streamed"}`, all.next("release").data)
+}
+
+// That the ledger has grown is told to those who may read it, once for what was chained together.
+func TestStreamTellsOfTheLedger(t *testing.T) {
+	b := setup(t)
+	b.declare(user("vera", estate.RoleViewer), user("aud", estate.RoleAuditor))
+	b.ask("the-owner's", "GET", "/api/v1/ledger/heads", nil) // chains what earlier tests have written
+	b.settle()
+	auditor, viewer := b.listen(b.token("aud"), "", ""), b.listen(b.token("vera"), "", "")
+	auditor.next("hello")
+	viewer.next("hello")
+	for range 3 {
+		require.NoError(t, ledger.Record(t.Context(), b.state.Pool, ledger.Event{Kind: "server.started"}))
+	}
+	b.ask("the-owner's", "GET", "/api/v1/ledger/heads", nil)
+	var e store.LedgerEvent
+	require.NoError(t, json.Unmarshal([]byte(auditor.next("ledger").data), &e))
+	var newest []LedgerEntry
+	b.ask("the-owner's", "GET", "/api/v1/ledger?limit=1", nil).into(t, &newest)
+	require.Equal(t, newest[0].Sequence, e.Sequence)
+	require.NoError(t, b.state.PutRelease(t.Context(), release.Release{Digest: "sha256:ledgered", Repository: "acme", Name: "ledgered"}))
+	require.Equal(t, "release", auditor.next("").event)
+	require.Equal(t, "release", viewer.next("").event, "who may not read the ledger hears nothing of it")
 }
 
 func TestStreamGoesOnWhereItWas(t *testing.T) {

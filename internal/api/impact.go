@@ -46,5 +46,9 @@ func (b Backend) assess(ctx context.Context, in *ImpactInput) (*impact.Assessmen
 	if err != nil {
 		return nil, err
 	}
-	return b.Engine.Impact(ctx, declared, promotion.ImpactRequest{Release: in.Release, Environment: in.Environment, Tenants: in.Tenants})
+	a, err := b.Engine.Impact(ctx, declared, promotion.ImpactRequest{Release: in.Release, Environment: in.Environment, Tenants: in.Tenants})
+	if err == nil && b.Git != nil {
+		a.Forceable = false // a commit says nothing of force
+	}
+	return a, err
 }

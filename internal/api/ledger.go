@@ -45,24 +45,26 @@ const BundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 func (b Backend) ledgerRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/ledger", func(ctx context.Context, in *struct {
-		Promotion   string `query:"promotion"`
-		Environment string `query:"environment"`
-		Kind        string `query:"kind" doc:"Or the beginning of one"`
-		Before      int64  `query:"before" doc:"Sequence of the last one seen; a cursor does the same"`
-		Cursor      string `query:"cursor" maxLength:"500" doc:"Next-Cursor of the answer before; empty: from the start"`
-		Limit       int    `query:"limit" default:"50" minimum:"1" maximum:"1000"`
+		LedgerInput
+		Before int64  `query:"before" doc:"Sequence of the last one seen; a cursor does the same"`
+		Cursor string `query:"cursor" maxLength:"500" doc:"Next-Cursor of the answer before; empty: from the start"`
+		Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"1000"`
 	}) (*page[LedgerEntry], error) {
 		if err := b.may(ctx, identity.LedgerRead, identity.Subject{}); err != nil {
 			return nil, err
 		}
-		before, err := behindNumber("ledger", in.Cursor)
+		filter, err := in.filter()
 		if err != nil {
 			return nil, err
 		}
-		if before == 0 {
-			before = in.Before
+		if filter.Before, err = behindNumber("ledger", in.Cursor); err != nil {
+			return nil, err
 		}
-		found, err := b.Ledger.List(ctx, ledger.Filter{Promotion: in.Promotion, Environment: in.Environment, Kind: in.Kind, Before: before, Limit: in.Limit})
+		if filter.Before == 0 {
+			filter.Before = in.Before
+		}
+		filter.Limit = in.Limit
+		found, err := b.Ledger.List(ctx, filter)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -71,7 +73,7 @@ func (b Backend) ledgerRoutes(api huma.API) {
 			views = append(views, ledgerEntry(e))
 		}
 		return paged(ctx, "ledger", views, in.Limit, func(e LedgerEntry) []string { return []string{strconv.FormatInt(e.Sequence, 10)} }), nil
-	}, does(identity.LedgerRead))
+	}, does(identity.LedgerRead), describe("Entries of the ledger", "The newest first"))
 	huma.Get(api, "/api/v1/ledger/entries/{sequence}", func(ctx context.Context, in *struct {
 		Sequence int64 `path:"sequence"`
 	}) (*body[LedgerEntry], error) {

@@ -71,6 +71,7 @@ func moment(text string, zone *time.Location) (t time.Time, day bool, err error)
 type ReportInput struct {
 	PeriodInput
 	Environment string `query:"environment" maxLength:"100" doc:"Default: all that one may see"`
+	Tenant      string `query:"tenant" maxLength:"100" doc:"Only its part of what was done; default: all"`
 	By          string `query:"by" enum:"environment,tenant,ring" default:"environment"`
 	Bucket      string `query:"bucket" enum:"week,month" default:"week" doc:"Of the trend"`
 }
@@ -93,7 +94,7 @@ func (b Backend) reportRoutes(api huma.API) {
 }
 
 func (b Backend) report(ctx context.Context, in *ReportInput) (*report.Report, error) {
-	if err := plain(in.Environment); err != nil {
+	if err := plain(in.Environment, in.Tenant); err != nil {
 		return nil, err
 	}
 	var sees func(string) bool
@@ -117,8 +118,11 @@ func (b Backend) report(ctx context.Context, in *ReportInput) (*report.Report, e
 	if err != nil {
 		return nil, err
 	}
-	data.Rollouts = slices.DeleteFunc(data.Rollouts, func(r report.Rollout) bool { return !sees(r.Environment) })
-	data.Rehearsals = slices.DeleteFunc(data.Rehearsals, func(r report.Rehearsal) bool { return !sees(r.Environment) })
+	counts := func(environment, tenant string) bool {
+		return sees(environment) && (in.Tenant == "" || tenant == in.Tenant)
+	}
+	data.Rollouts = slices.DeleteFunc(data.Rollouts, func(r report.Rollout) bool { return !counts(r.Environment, r.Tenant) })
+	data.Rehearsals = slices.DeleteFunc(data.Rehearsals, func(r report.Rehearsal) bool { return !counts(r.Environment, r.Tenant) })
 	q := report.Question{From: from, To: to, By: report.By(in.By), Bucket: report.Bucket(in.Bucket), Zone: zone, Last: in.Environment}
 	if q.Last == "" {
 		q.Last = lastOf(declared, sees)

@@ -48,6 +48,7 @@ func TestReportOfWhatOneMaySee(t *testing.T) {
 	}
 	require.Equal(t, 2, rate("the-owner's", period).N)
 	require.Equal(t, "1 of 1", rate("the-owner's", period+"&environment=production").Counts)
+	require.Equal(t, "0 of 1", rate("the-owner's", period+"&tenant=acme").Counts, "a tenant's part alone")
 	require.Equal(t, "0 of 1", rate(token, period).Counts, "without an environment, of those that one may see")
 	require.Equal(t, 403, b.ask(token, "GET", "/api/v1/reports/releases?environment=production", nil).status)
 	require.Zero(t, rate("the-owner's", "from=2019-05-08&to=2019-05-12").N)
@@ -94,6 +95,28 @@ func TestTenantsAndRings(t *testing.T) {
 	require.Equal(t, []string{"it is closed to its people", "the last promotion went back: why", "its database was updated to sha256:two, and sha256:one serves: a route went back"}, risks, "the worst first")
 	require.Equal(t, "tenancy-1", x.Last.ID)
 	require.Nil(t, x.Window, "no calendar is about it")
+	token := b.token("tess")
+	var one Tenancy
+	b.ask(token, "GET", "/api/v1/tenants/test/acme", nil).into(t, &one)
+	require.Equal(t, []TenantStanding{x}, one.Tenants)
+	require.Equal(t, 404, b.ask(token, "GET", "/api/v1/tenants/test/nobody", nil).status)
+	require.Equal(t, 403, b.ask(token, "GET", "/api/v1/tenants/production/acme", nil).status)
+
+	b.ended("tenancy-2", "test", "acme", "sha256:three", store.Promoted, time.Now())
+	require.Equal(t, 403, b.ask(token, "GET", "/api/v1/tenants/production/acme/promotions", nil).status)
+	var ids []string
+	for next := ""; ; {
+		var part []store.TenantPromotion
+		said := b.ask(token, "GET", "/api/v1/tenants/test/acme/promotions?limit=1&cursor="+next, nil)
+		said.into(t, &part)
+		for _, p := range part {
+			ids = append(ids, p.ID+" "+p.Outcome+" "+p.Reason)
+		}
+		if next = said.header.Get("Next-Cursor"); next == "" {
+			break
+		}
+	}
+	require.Equal(t, []string{"tenancy-2 promoted why", "tenancy-1 rolled_back why"}, ids[:2], "the newest first, each once")
 	b.ask("the-owner's", "GET", "/api/v1/tenants", nil).into(t, &found)
 	require.Equal(t, []string{"nothing serves it"}, []string{found[1].Tenants[0].Risks[0].Text})
 	require.Equal(t, Watch, found[1].Tenants[0].Health)
@@ -125,6 +148,8 @@ func TestCalendarOfTheEstate(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 6*2, open, 1e-9)
+	require.Len(t, ask("the-owner's", "from=2026-11-02&to=2026-11-08&environment=test&tenant=acme").Occurrences, 1)
+	require.Empty(t, ask("the-owner's", "from=2026-11-02&to=2026-11-08&tenant=nobody").Alike)
 	c = ask(b.token("tess"), "from=2026-11-02&to=2026-11-08")
 	require.Len(t, c.Alike, 1)
 	require.Len(t, c.Occurrences, 1)
@@ -142,7 +167,7 @@ func TestPlanned(t *testing.T) {
 		{Promotion: "p1", Environment: "production", Tenant: "b", WaitsFor: "the window", WakeAt: &soon},
 		{Promotion: "p1", Environment: "production", Tenant: "c", WaitsFor: "an approval", WakeAt: &later},
 		{Promotion: "p2", Environment: "test", Tenant: "a", WaitsFor: "the window", WakeAt: &soon},
-	}, now, func(environment string) bool { return environment == "production" })
+	}, now, func(environment, _ string) bool { return environment == "production" })
 	require.Len(t, list, 2)
 	require.Equal(t, []string{"a", "b"}, list[0].Tenants)
 	require.Equal(t, &soon, list[0].At)
@@ -169,8 +194,21 @@ func TestLedgerIsSearchedAndExported(t *testing.T) {
 		lines, err := csv.NewReader(strings.NewReader(said.text)).ReadAll()
 		require.NoError(t, err)
 		require.Len(t, lines, 1+want, query)
+		var listed []LedgerEntry
+		b.ask("the-owner's", "GET", "/api/v1/ledger?"+query, nil).into(t, &listed)
+		require.Len(t, listed, want, query)
+		said = b.ask("the-owner's", "GET", "/api/v1/ledger/jsonl?"+query, nil)
+		require.Equal(t, 200, said.status, said.text)
+		require.Equal(t, want, strings.Count(said.text, "\n"), query)
+		for i, line := range strings.SplitAfter(said.text, "\n")[:want] {
+			var e LedgerEntry
+			require.NoError(t, json.Unmarshal([]byte(line), &e))
+			require.Equal(t, listed[i], e)
+		}
 	}
 	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/ledger/csv?from=never", nil).status)
+	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/ledger?from=never", nil).status)
+	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/ledger/jsonl?text=a%00b", nil).status)
 	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/ledger/csv?text=a%00b", nil).status)
 	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/reports/releases?environment=a%00b", nil).status)
 	require.Equal(t, 422, b.ask("the-owner's", "GET", "/api/v1/ledger/csv?to=never", nil).status)

@@ -53,6 +53,7 @@ var topics = map[string]struct {
 	store.TopicRehearsal:    {identity.RehearsalRead, store.RehearsalEvent{}},
 	store.TopicRelease:      {identity.ReleaseRead, store.ReleaseEvent{}},
 	store.TopicEstate:       {identity.EstateRead, store.EstateEvent{}},
+	store.TopicLedger:       {identity.LedgerRead, store.LedgerEvent{}},
 }
 
 // streamInput is what a stream is asked for with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -59,6 +60,7 @@ type TenantStanding struct {
 	ServingDigest  string               `json:"serving_digest"`
 	Schema         string               `json:"schema" doc:"Name of the release that its database was updated to"`
 	Mode           string               `json:"mode" enum:"open,hold,freeze,suspended,leaving,none"`
+	LeavingUntil   *time.Time           `json:"leaving_until,omitempty" doc:"It was deleted; after this time its data goes"`
 	CanaryPercent  int                  `json:"canary_percent"`
 	Promotion      string               `json:"promotion,omitempty" doc:"The unfinished promotion that it takes part in"`
 	PromotionState string               `json:"promotion_state,omitempty"`
@@ -82,13 +84,47 @@ func (b Backend) tenancyRoutes(api huma.API) {
 			}
 		}
 		sees := b.sees(ctx, identity.StatusRead)
-		return reply(b.tenancies(ctx, func(environment string) bool {
+		return reply(b.tenancies(ctx, "", func(environment string) bool {
 			return (in.Environment == "" || environment == in.Environment) && sees(environment)
 		}))
 	}, does(identity.StatusRead), describe("Tenants and rings", "Who runs what, how it is, what stands against a release, and when the next window is"))
+	huma.Get(api, "/api/v1/tenants/{environment}/{tenant}", func(ctx context.Context, in *TenantPath) (*body[Tenancy], error) {
+		if err := b.may(ctx, identity.StatusRead, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
+		found, err := b.tenancies(ctx, in.Tenant, func(environment string) bool { return environment == in.Environment })
+		if err == nil && (len(found) == 0 || len(found[0].Tenants) == 0) {
+			return nil, huma.Error404NotFound("there is no tenant " + in.Environment + "/" + in.Tenant)
+		}
+		if err != nil {
+			return nil, problem(err)
+		}
+		return reply(found[0], nil)
+	}, does(identity.StatusRead), describe("A tenant", "As in the list, with the rings of its environment"))
+	huma.Get(api, "/api/v1/tenants/{environment}/{tenant}/promotions", func(ctx context.Context, in *struct {
+		TenantPath
+		PageInput
+	}) (*page[store.TenantPromotion], error) {
+		if err := b.may(ctx, identity.PromotionRead, identity.Subject{Environment: in.Environment, Name: in.Tenant}); err != nil {
+			return nil, err
+		}
+		if err := plain(in.Environment, in.Tenant); err != nil {
+			return nil, err
+		}
+		before, err := behindNumber("a tenant's promotions", in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		found, err := b.Store.TenantPromotions(ctx, in.Environment, in.Tenant, before, in.Limit)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return paged(ctx, "a tenant's promotions", found, in.Limit, func(p store.TenantPromotion) []string { return []string{strconv.FormatInt(p.Seq, 10)} }), nil
+	}, does(identity.PromotionRead), describe("The promotions of a tenant", "Everything that was done to it, the newest first, with its own part alone"))
 }
 
-func (b Backend) tenancies(ctx context.Context, sees func(environment string) bool) ([]Tenancy, error) {
+// tenancies are environments with their tenants, or with one of them.
+func (b Backend) tenancies(ctx context.Context, only string, sees func(environment string) bool) ([]Tenancy, error) {
 	list := []Tenancy{}
 	declared, err := b.Estate(ctx)
 	if err != nil {
@@ -119,7 +155,7 @@ func (b Backend) tenancies(ctx context.Context, sees func(environment string) bo
 				t.Problems = append(t.Problems, "tenants are not apart: "+state.BrokenSays)
 			}
 		}
-		if err := b.standings(ctx, &t, env, declared.TenantsOf(env.Name), set, vulnerable); err != nil {
+		if err := b.standings(ctx, &t, env, declared.TenantsOf(env.Name), only, set, vulnerable); err != nil {
 			return nil, err
 		}
 		list = append(list, t)
@@ -140,7 +176,7 @@ func (b Backend) refused(ctx context.Context) (map[[2]string]int, error) {
 }
 
 // standings reads what is known of an environment's tenants, in a handful of queries however many there are.
-func (b Backend) standings(ctx context.Context, view *Tenancy, env estate.Environment, tenants []estate.Tenant, set *calendar.Set, vulnerable map[[2]string]int) error {
+func (b Backend) standings(ctx context.Context, view *Tenancy, env estate.Environment, tenants []estate.Tenant, only string, set *calendar.Set, vulnerable map[[2]string]int) error {
 	known, err := b.Store.Tenants(ctx, env.Name)
 	if err != nil {
 		return err
@@ -185,6 +221,9 @@ func (b Backend) standings(ctx context.Context, view *Tenancy, env estate.Enviro
 	}
 	now := time.Now()
 	for _, t := range tenants {
+		if only != "" && t.Name != only {
+			continue
+		}
 		k := states[t.Name]
 		s := TenantStanding{Name: t.Name, Ring: env.RingOf(t), Labels: t.Labels, Hosting: string(t.Hosting), Hosts: t.Hosts, Mode: "none",
 			ServingDigest: k.ServingRelease, Serving: named(names, k.ServingRelease), Schema: named(names, k.SchemaRelease), CanaryPercent: k.Live.Weight,
@@ -216,7 +255,7 @@ func named(names map[string]string, digest string) string {
 func (s *TenantStanding) mode(k store.Tenant) {
 	switch l := k.Live; {
 	case l.Leaving != nil:
-		s.Mode, s.Serving, s.ServingDigest = "leaving", "", ""
+		s.Mode, s.Serving, s.ServingDigest, s.LeavingUntil = "leaving", "", "", &l.Leaving.Until
 	case l.Stable == "":
 	case l.Suspended:
 		s.Mode = "suspended"

@@ -13,7 +13,7 @@ import (
 type Promotion struct {
 	ID           string     `json:"id"`
 	Seq          int64      `json:"seq" doc:"Order of creation; also the cursor of a list"`
-	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,delete,undelete,purge,checkpoint,rotate,restore_beside,drop_beside"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,delete,undelete,purge,checkpoint,rotate,move,rename,restore_beside,drop_beside"`
 	Environment  string     `json:"environment"`
 	Release      string     `json:"release" doc:"Digest of the image manifest"`
 	ReleaseName  string     `json:"release_name"`

@@ -32,13 +32,14 @@ func (a *app) ledger() *cobra.Command {
 }
 
 func (a *app) ledgerList() *cobra.Command {
-	var promotion, environment, kind string
+	var promotion, environment, tenant, actor, kind, text, from, to string
 	var limit int
 	var before int64
 	cmd := &cobra.Command{Use: "list", Short: "List entries, newest first", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var found []api.LedgerEntry
-			query := url.Values{"promotion": {promotion}, "environment": {environment}, "kind": {kind}, "limit": {strconv.Itoa(limit)}, "before": {strconv.FormatInt(before, 10)}}
+			query := url.Values{"promotion": {promotion}, "environment": {environment}, "tenant": {tenant}, "actor": {actor}, "kind": {kind}, "text": {text}, "from": {from}, "to": {to},
+				"limit": {strconv.Itoa(limit)}, "before": {strconv.FormatInt(before, 10)}}
 			if err := a.call(cmd.Context(), "GET", "/api/v1/ledger?"+query.Encode(), nil, &found); err != nil {
 				return err
 			}
@@ -57,7 +58,12 @@ func (a *app) ledgerList() *cobra.Command {
 		}}
 	cmd.Flags().StringVar(&promotion, "promotion", "", "only of this one")
 	cmd.Flags().StringVar(&environment, "env", "", "only of this one")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only of this one")
+	cmd.Flags().StringVar(&actor, "actor", "", "only what this one did")
 	cmd.Flags().StringVar(&kind, "kind", "", "only this kind, or those that begin so")
+	cmd.Flags().StringVar(&text, "text", "", "only what holds this text")
+	cmd.Flags().StringVar(&from, "from", "", "first day (UTC), like 2026-11-01, or moment")
+	cmd.Flags().StringVar(&to, "to", "", "last day (UTC), or moment")
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	cmd.Flags().Int64Var(&before, "before", 0, "only entries before this one")
 	return cmd

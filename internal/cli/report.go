@@ -15,7 +15,7 @@ import (
 const formatCSV = "csv"
 
 func (a *app) report() *cobra.Command {
-	var from, to, environment, by, bucket, zone string
+	var from, to, environment, tenant, by, bucket, zone string
 	cmd := &cobra.Command{
 		Use: "report", Short: "Print the figures of releasing: success, failures, lead time, time to recover", Args: exactly(),
 		Long: `Print the figures of releasing, of promotions and rehearsals that ended in a period: how many succeeded, how
@@ -25,7 +25,7 @@ docs/reports.md; a figure of fewer than five observations says so. With -o csv, 
 			if zone == "" {
 				zone = localZone()
 			}
-			query := url.Values{"from": {from}, "to": {to}, "environment": {environment}, "by": {by}, "bucket": {bucket}, "zone": {zone}}
+			query := url.Values{"from": {from}, "to": {to}, "environment": {environment}, "tenant": {tenant}, "by": {by}, "bucket": {bucket}, "zone": {zone}}
 			var found report.Report
 			if err := a.call(cmd.Context(), "GET", "/api/v1/reports/releases?"+query.Encode(), nil, &found); err != nil {
 				return err
@@ -39,6 +39,7 @@ docs/reports.md; a figure of fewer than five observations says so. With -o csv, 
 	cmd.Flags().StringVar(&from, "from", "", "first day, like 2026-11-01, or moment; default: 90 days before the end")
 	cmd.Flags().StringVar(&to, "to", "", "last day, or moment; default: now")
 	cmd.Flags().StringVar(&environment, "env", "", "only this environment")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant's part of what was done")
 	cmd.Flags().StringVar(&by, "by", "environment", "divide it by environment, tenant or ring")
 	cmd.Flags().StringVar(&bucket, "bucket", "week", "points of the trend: week or month")
 	cmd.Flags().StringVar(&zone, "zone", "", "time zone of days and weeks, like Europe/Berlin; default: this machine's")

@@ -21,6 +21,8 @@ type Assessment struct {
 	By           string    `json:"by,omitempty"` // who had it signed; empty: nobody has
 
 	Refusals []string `json:"refusals"` // why the release itself would not be let in, whatever the tenants are
+	// Forceable: it would be let in all the same with force, which only passes over the order of environments.
+	Forceable bool `json:"forceable,omitempty"`
 
 	Summary Summary   `json:"summary"`
 	Between []Between `json:"between"` // what lies between the releases that tenants have, and this one

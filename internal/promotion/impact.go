@@ -64,11 +64,11 @@ func (e *Engine) Impact(ctx context.Context, declared *estate.Estate, q ImpactRe
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	refusals, err := x.refusals(ctx)
+	refusals, forceable, err := x.refusals(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := impact.Assessment{Refusals: refusals, Repository: x.release.Repository, Release: x.release.Digest, ReleaseName: x.release.Name, Environment: q.Environment,
+	a := impact.Assessment{Refusals: refusals, Forceable: forceable, Repository: x.release.Repository, Release: x.release.Digest, ReleaseName: x.release.Name, Environment: q.Environment,
 		EstateCommit: declared.Commit, EstateDirty: declared.Dirty, At: x.now, Between: []impact.Between{}}
 	for i := range x.tenants {
 		row, err := x.row(ctx, &x.tenants[i])
@@ -166,13 +166,13 @@ func (e *Engine) assessor(ctx context.Context, declared *estate.Estate, q Impact
 	return x, nil
 }
 
-// refusals are why the release itself would not be let in, whatever the tenants are.
-func (x *assessor) refusals(ctx context.Context) ([]string, error) {
+// refusals are why the release itself would not be let in, whatever the tenants are; forceable: with Options.Force it would be.
+func (x *assessor) refusals(ctx context.Context) (found []string, forceable bool, err error) {
 	w := &Work{Engine: x.Engine, env: x.env, promotion: store.Promotion{Release: x.release.Digest, ReleaseName: x.release.Name}, rollout: store.Rollout{Environment: x.env.Environment.Name}}
-	found := []string{}
+	found = []string{}
 	promotion, reason, err := x.rooms.Store.Quarantined(ctx, x.env.Environment.Name, x.release.Digest)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if promotion != "" {
 		found = append(found, fmt.Sprintf("%s is in quarantine: promotion %s took it back (%s)", x.release.Name, promotion, reason))
@@ -181,15 +181,21 @@ func (x *assessor) refusals(ctx context.Context) ([]string, error) {
 		func() error { _, err := w.admitRelease(ctx); return err },
 		func() error { return w.admitTrust(ctx, x.release) },
 		func() error { return w.admitVulnerabilities(ctx, x.release) },
-		func() error { return w.admitOrder(ctx, x.release) },
 	} {
 		if err := ask(); ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, false, ctx.Err()
 		} else if err != nil {
 			found = append(found, oneLine(err.Error()))
 		}
 	}
-	return found, nil
+	if err := w.admitOrder(ctx, x.release); ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	} else if err != nil {
+		var refused *Failed
+		forceable = len(found) == 0 && errors.As(err, &refused)
+		found = append(found, oneLine(err.Error()))
+	}
+	return found, forceable, nil
 }
 
 // remembered reads what Waybill itself knows of the environment's tenants.

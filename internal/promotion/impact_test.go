@@ -278,6 +278,21 @@ func TestImpactByMeasurement(t *testing.T) {
 	require.Empty(t, acme.Modules)
 }
 
+// Force passes over the order of environments, and over nothing else.
+func TestImpactSaysWhatForceWouldDo(t *testing.T) {
+	s := newShops(t, "acme")
+	require.False(t, s.assess().Forceable, "nothing refuses it")
+	s.declared.Environments = append([]estate.Environment{{Name: "before-" + s.kind}}, s.declared.Environments...)
+	a := s.assess()
+	require.Len(t, a.Refusals, 1)
+	require.Contains(t, a.Refusals[0], "which comes before")
+	require.True(t, a.Forceable)
+	s.e.rooms.Trusted = func(context.Context, release.Release, Snapshot) error { return errors.New("the registry is away") }
+	a = s.assess()
+	require.Len(t, a.Refusals, 2)
+	require.False(t, a.Forceable, "what is not trusted is not let in by force")
+}
+
 // A server that cannot be reached, and a release that would not be let in, are said and do not end the assessment.
 func TestImpactSaysWhatIsInTheWay(t *testing.T) {
 	s := newShops(t, "acme")

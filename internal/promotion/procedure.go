@@ -5,6 +5,11 @@
 // of Odoo and no option of Docker.
 package promotion
 
+import (
+	"maps"
+	"slices"
+)
+
 // The kinds of procedure.
 const (
 	KindPromote       = "promote"        // a release enters an environment
@@ -150,6 +155,9 @@ var procedures = map[string][]Step{
 		{Name: "checkpoint", Do: takeCheckpoint, Undo: freeGarbageCollector},
 	},
 }
+
+// Kinds are all there are, by name.
+func Kinds() []string { return slices.Sorted(maps.Keys(procedures)) }
 
 // Procedure names the steps of a kind, in order. Some of them may not apply to a rollout.
 func Procedure(kind string) []string {

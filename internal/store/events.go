@@ -20,6 +20,7 @@ const (
 	TopicRehearsal    = "rehearsal"
 	TopicRelease      = "release"
 	TopicEstate       = "estate"
+	TopicLedger       = "ledger"
 	TopicToken        = "token" // one was revoked; for servers alone
 )
 
@@ -88,6 +89,11 @@ type ReleaseEvent struct {
 type EstateEvent struct {
 	Commit  string `json:"commit"`
 	Problem string `json:"problem,omitempty"`
+}
+
+// LedgerEvent says up to which entry the ledger goes.
+type LedgerEvent struct {
+	Sequence int64 `json:"sequence"`
 }
 
 // publishLock is the advisory lock of whoever numbers events.
@@ -163,10 +169,10 @@ func tellingOf(ctx context.Context, tx pgx.Tx, taken []change) ([]change, error)
 	once := map[string]int{} // place in told
 	for _, c := range taken {
 		switch c.Topic {
-		case TopicPromotion, TopicEnvironment, TopicRehearsal:
+		case TopicPromotion, TopicEnvironment, TopicRehearsal, TopicLedger:
 			key := c.Topic + " " + c.Environment + " " + c.Subject
 			if i, there := once[key]; there {
-				if len(c.Data) > len("{}") { // which rollout it was
+				if len(c.Data) > len("{}") { // which rollout it was, or which entry
 					told[i].Data = c.Data
 				}
 				continue

@@ -47,6 +47,31 @@ func (s *Store) LastPromotions(ctx context.Context, environment string) ([]LastP
 		order by r.created_at desc limit 1) l where t.environment = $1`, environment)
 }
 
+// TenantPromotion is a tenant's part of a promotion.
+type TenantPromotion struct {
+	ID          string     `db:"id" json:"id"`
+	Seq         int64      `db:"seq" json:"seq" doc:"Order of creation"`
+	Kind        string     `db:"kind" json:"kind"`
+	Release     string     `db:"release" json:"release" doc:"Digest"`
+	ReleaseName string     `db:"release_name" json:"release_name"`
+	Class       string     `db:"class" json:"class,omitempty"`
+	RequestedBy string     `db:"requested_by" json:"requested_by"`
+	State       string     `db:"state" json:"state" enum:"running,undoing,waiting,done"`
+	Outcome     string     `db:"outcome" json:"outcome" doc:"promoted, rolled_back, waiting; empty while it runs"`
+	Reason      string     `db:"reason" json:"reason,omitempty"`
+	WaitsFor    string     `db:"waits_for" json:"waits_for,omitempty"`
+	HeldSeconds float64    `db:"held_seconds" json:"held_seconds" doc:"How long its people waited"`
+	Created     time.Time  `db:"created_at" json:"created"`
+	Finished    *time.Time `db:"finished_at" json:"finished,omitempty"`
+}
+
+// TenantPromotions lists those of a tenant, the newest first; before: the number that the last one seen has, 0: from the start.
+func (s *Store) TenantPromotions(ctx context.Context, environment, tenant string, before int64, limit int) ([]TenantPromotion, error) {
+	return many[TenantPromotion](ctx, s.Pool, `select p.id, p.seq, p.kind, p.release, p.release_name, p.class, p.requested_by, r.state, r.outcome, r.reason, r.waits_for, r.held_seconds,
+		p.created_at, r.finished_at from rollouts r join promotions p on p.id = r.promotion_id
+		where r.environment = $1 and r.tenant = $2 and ($3 = 0 or p.seq < $3) order by p.seq desc limit $4`, environment, tenant, before, limit)
+}
+
 // OpenRollout is a rollout that has not ended.
 type OpenRollout struct {
 	Promotion   string `db:"promotion_id"`

@@ -31,7 +31,7 @@ type Document struct {
 // Promotion is what was asked and what came of it.
 type Promotion struct {
 	ID           string     `json:"id"`
-	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,checkpoint,rotate"`
+	Kind         string     `json:"kind" enum:"promote,configuration,rollback,restore,create,suspend,resume,delete,undelete,purge,checkpoint,rotate,move,rename,restore_beside,drop_beside"`
 	Environment  string     `json:"environment"`
 	RequestedBy  string     `json:"requested_by"`
 	EstateCommit string     `json:"estate_commit,omitempty" doc:"Of the declared state that it was asked under"`

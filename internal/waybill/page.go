@@ -156,7 +156,8 @@ func says(e ledger.Entry) string {
 
 // headline is what the document is about.
 func headline(d *Document) string {
-	verb := map[string]string{"promote": "into", "configuration": "configured anew in", "rollback": "back into", "restore": "restored in", "create": "made in", "suspend": "suspended in", "resume": "opened again in", "delete": "deleted in", "undelete": "taken back in", "purge": "purged from", "checkpoint": "of"}[d.Promotion.Kind]
+	verb := map[string]string{"promote": "into", "configuration": "configured anew in", "rollback": "back into", "restore": "restored in", "create": "made in", "suspend": "suspended in", "resume": "opened again in", "delete": "deleted in", "undelete": "taken back in", "purge": "purged from", "checkpoint": "of",
+		"rotate": "with other logins in", "move": "moved in", "rename": "under other names in", "restore_beside": "restored beside in", "drop_beside": "taken away beside in"}[d.Promotion.Kind]
 	if verb == "" {
 		verb = "into"
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -246,4 +247,10 @@ func TestSchema(t *testing.T) {
 	}
 	require.NoError(t, check(d))
 	require.Error(t, check(map[string]any{"issued": "now"}))
+	for _, kind := range promotion.Kinds() {
+		d.Promotion.Kind = kind
+		require.NoError(t, check(d))
+	}
+	d.Promotion.Kind = "of no such kind"
+	require.Error(t, check(d))
 }
