@@ -24,6 +24,22 @@ type Answer<T> = { data?: T; error?: unknown; response: Response };
 
 /** Gives the data of an answer, or throws the Problem that it is. */
 export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
+  return (await answered(request)).data as T;
+}
+
+/** A part of a list, and the cursor of the next one; none: this is the last. */
+export interface Part<T> {
+  items: T[];
+  next?: string;
+}
+
+/** The same of a list that is answered part by part. */
+export async function askPart<T>(request: Promise<Answer<T[] | null>>): Promise<Part<T>> {
+  const { data, response } = await answered(request);
+  return { items: data ?? [], next: response.headers.get('Next-Cursor') ?? undefined };
+}
+
+async function answered<T>(request: Promise<Answer<T>>): Promise<Answer<T>> {
   let answer: Answer<T>;
   try {
     answer = await request;
@@ -31,7 +47,7 @@ export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
     if (cause instanceof DOMException && cause.name === 'AbortError') throw cause;
     throw new Problem(0, 'The server does not answer', 'Waybill could not be reached. This page goes on trying.');
   }
-  if (answer.response.ok) return answer.data as T;
+  if (answer.response.ok) return answer;
   const said = (answer.error ?? {}) as {
     title?: string;
     detail?: string;

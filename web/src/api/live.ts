@@ -6,9 +6,10 @@ export type Live = 'connecting' | 'live' | 'asking';
 
 export const LiveContext = createContext<Live>('connecting');
 
-/** How often to ask again, in milliseconds, for what changes: not at all while the server tells. */
-export function useAskAgain(every = 4_000): number | false {
-  return useContext(LiveContext) === 'live' ? false : every;
+/** How often to ask again, in milliseconds, for what changes: not at all while the server tells, but for what changes
+ * because time passes. */
+export function useAskAgain(every = 4_000, whileTold: number | false = false): number | false {
+  return useContext(LiveContext) === 'live' ? whileTold : every;
 }
 
 // How long to wait before a stream that was refused is asked for again, in milliseconds: double each time.
@@ -17,14 +18,24 @@ const retryMost = 30_000;
 
 /** What is out of date after an event, by its topic. A key stands for all that begin with it. */
 const concerns: Record<string, (about: Record<string, string>) => QueryKey[]> = {
-  promotion: (x) => [['promotion', x.promotion], ['promotions']],
+  promotion: (x) => [
+    ['promotion', x.promotion],
+    ['promotions'],
+    ['tenants'],
+    ['calendar'],
+    ...(x.outcome ? [['reports']] : []),
+  ],
   approval: (x) => [['promotion', x.promotion]],
   environment: () => [['status'], ['tenants']],
-  notification: () => [['status'], ['audit']],
-  rehearsal: (x) => [['rehearsal', x.rehearsal], ['rehearsals']],
+  notification: () => [['status']],
+  rehearsal: (x) => [['rehearsal', x.rehearsal], ['rehearsals'], ...(x.state === 'done' ? [['reports']] : [])],
   release: () => [['releases']],
-  estate: () => [['estate'], ['status'], ['calendar']],
+  estate: () => [['estate'], ['status'], ['tenants'], ['calendar']],
+  ledger: () => [['ledger newest']],
 };
+
+/** What is about very many tenants or a long time, and need not follow each step of a promotion. */
+const atLeisure = new Set<unknown>(['tenants', 'calendar', 'reports', 'ledger newest']);
 
 /** Listens to the server's events while the page is open. A browser resumes by itself after the last event that it
  * has seen; where the stream is refused, the pages ask until it can be had. */
@@ -37,7 +48,8 @@ export function useEvents(signedIn: boolean): Live {
       setLive('asking');
       return;
     }
-    const forget = forgetter(cache);
+    const soon = forgetter(cache);
+    const later = forgetter(cache, 2_000);
     let source: EventSource | undefined;
     let again: ReturnType<typeof setTimeout> | undefined;
     let wait = retryFirst;
@@ -58,7 +70,9 @@ export function useEvents(signedIn: boolean): Live {
       for (const [topic, about] of Object.entries(concerns)) {
         source.addEventListener(topic, (e) => {
           last = e.lastEventId || last;
-          for (const key of about(JSON.parse(e.data) as Record<string, string>)) forget(key);
+          for (const key of about(JSON.parse(e.data) as Record<string, string>)) {
+            (atLeisure.has(key[0]) ? later : soon)(key);
+          }
         });
       }
       source.onerror = () => {
@@ -78,10 +92,8 @@ export function useEvents(signedIn: boolean): Live {
   return live;
 }
 
-const together = 250; // milliseconds within which several events are one reason to ask
-
-/** Marks keys as out of date, those of a burst of events once. */
-export function forgetter(cache: QueryClient): (key: QueryKey) => void {
+/** Marks keys as out of date, those of a burst of events once: of so many milliseconds. */
+export function forgetter(cache: QueryClient, together = 250): (key: QueryKey) => void {
   const due = new Map<string, QueryKey>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   return (key) => {

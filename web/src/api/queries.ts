@@ -1,5 +1,6 @@
-import { queryOptions } from '@tanstack/react-query';
-import { api, ask } from './client';
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
+import { api, ask, askPart } from './client';
+import type { paths } from './schema';
 
 /** An answer that is a list; an empty one may come as null. */
 const list = <T>(answer: Promise<T[] | null>): Promise<T[]> => answer.then((found) => found ?? []);
@@ -92,4 +93,78 @@ export const impact = (release: string, environment: string) =>
     queryKey: ['impact', release, environment],
     queryFn: ({ signal }) => ask(api.GET('/api/v1/impact', { params: { query: { release, environment } }, signal })),
     staleTime: 15_000,
+  });
+
+export const tenancies = () =>
+  queryOptions({
+    queryKey: ['tenants'],
+    queryFn: ({ signal }) => list(ask(api.GET('/api/v1/tenants', { signal }))),
+  });
+
+export const tenancy = (environment: string, tenant: string) =>
+  queryOptions({
+    queryKey: ['tenants', environment, tenant],
+    queryFn: ({ signal }) =>
+      ask(api.GET('/api/v1/tenants/{environment}/{tenant}', { params: { path: { environment, tenant } }, signal })),
+  });
+
+export const tenantPromotions = (environment: string, tenant: string) =>
+  infiniteQueryOptions({
+    queryKey: ['tenants', environment, tenant, 'promotions'],
+    initialPageParam: '',
+    queryFn: ({ signal, pageParam: cursor }) =>
+      askPart(
+        api.GET('/api/v1/tenants/{environment}/{tenant}/promotions', {
+          params: { path: { environment, tenant }, query: { cursor, limit: 20 } },
+          signal,
+        }),
+      ),
+    getNextPageParam: (part) => part.next,
+  });
+
+type Asked<P extends keyof paths> = paths[P] extends { get: { parameters: { query?: infer Q } } }
+  ? NonNullable<Q>
+  : never;
+
+/** What a calendar is asked with. */
+export type CalendarQuery = Asked<'/api/v1/calendar'>;
+
+export const calendar = (query: CalendarQuery) =>
+  queryOptions({
+    queryKey: ['calendar', query],
+    queryFn: ({ signal }) => ask(api.GET('/api/v1/calendar', { params: { query }, signal })),
+    placeholderData: keepPreviousData,
+  });
+
+/** What is looked for in the ledger. */
+export type LedgerQuery = Omit<Asked<'/api/v1/ledger'>, 'cursor' | 'limit' | 'before'>;
+
+export const ledger = (query: LedgerQuery) =>
+  infiniteQueryOptions({
+    queryKey: ['ledger', query],
+    initialPageParam: '',
+    queryFn: ({ signal, pageParam: cursor }) =>
+      askPart(api.GET('/api/v1/ledger', { params: { query: { ...query, cursor, limit: 50 } }, signal })),
+    getNextPageParam: (part) => part.next,
+    placeholderData: keepPreviousData,
+  });
+
+/** The newest entry alone: whether there is more than what is shown. */
+export const newestEntry = (query: LedgerQuery) =>
+  queryOptions({
+    queryKey: ['ledger newest', query],
+    queryFn: ({ signal }) =>
+      askPart(api.GET('/api/v1/ledger', { params: { query: { ...query, limit: 1 } }, signal })).then(
+        ({ items }) => items[0]?.sequence ?? 0,
+      ),
+  });
+
+/** What a report is asked with. */
+export type ReportQuery = Asked<'/api/v1/reports/releases'>;
+
+export const report = (query: ReportQuery) =>
+  queryOptions({
+    queryKey: ['reports', query],
+    queryFn: ({ signal }) => ask(api.GET('/api/v1/reports/releases', { params: { query }, signal })),
+    placeholderData: keepPreviousData,
   });

@@ -6,7 +6,7 @@ export interface Series {
   name: string;
   /** A value for each slice; null where nothing was seen. */
   values: (number | null)[];
-  tone: 'canary' | 'stable';
+  tone: 'canary' | 'stable' | 'whole';
 }
 
 const width = 640;
@@ -21,6 +21,8 @@ export function Chart({
   says,
   at,
   when,
+  ticks,
+  most,
 }: {
   title: string;
   series: Series[];
@@ -30,11 +32,19 @@ export function Chart({
   at: number[];
   /** How an x value is said. */
   when: (x: number) => string;
+  /** The x values that are written beneath; a few round ones, unless given. */
+  ticks?: number[];
+  /** The largest value that there can be. */
+  most?: number;
 }) {
   const values = series.flatMap((s) => s.values.filter((v) => v !== null));
   if (values.length === 0 || at.length === 0) return <p className={classes.none}>{title}: nothing was seen.</p>;
   const x = scaleLinear([at[0] ?? 0, at.at(-1) ?? 1], [margin.left, width - margin.right]);
-  const y = scaleLinear([0, Math.max(...values) * 1.08 || 1], [height - margin.bottom, margin.top]).nice(4);
+  const high =
+    scaleLinear([0, Math.max(...values) * 1.08 || 1], [0, 1])
+      .nice(4)
+      .domain()[1] ?? 1;
+  const y = scaleLinear([0, Math.min(high, most ?? high)], [height - margin.bottom, margin.top]);
   const path = line<[number, number | null]>()
     .defined(([, v]) => v !== null)
     .x(([t]) => x(t))
@@ -62,7 +72,7 @@ export function Chart({
             </text>
           </g>
         ))}
-        {x.ticks(5).map((tick) => (
+        {(ticks ?? x.ticks(5)).map((tick) => (
           <text key={tick} x={x(tick)} y={height - 8} textAnchor="middle">
             {when(tick)}
           </text>

@@ -33,6 +33,7 @@ export const IconCalendar = icon(radix.CalendarIcon);
 export const IconAudit = icon(radix.ReaderIcon);
 export const IconReports = icon(radix.BarChartIcon);
 
+export const IconBefore = icon(radix.ArrowLeftIcon);
 export const IconNext = icon(radix.ArrowRightIcon);
 export const IconChevron = icon(radix.ChevronRightIcon);
 export const IconCopy = icon(radix.CopyIcon);

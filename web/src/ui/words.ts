@@ -29,7 +29,7 @@ export function standing(p: Pick<Schemas['Promotion'], 'outcome' | 'rollouts'>):
 }
 
 /** Where a tenant's part of a promotion stands. */
-export function rolloutStanding(r: Schemas['Rollout']): Said {
+export function rolloutStanding(r: Pick<Schemas['Rollout'], 'state' | 'outcome' | 'waits_for'>): Said {
   if (r.state === 'done') {
     return r.outcome === 'promoted' ? { tone: 'good', text: 'promoted' } : { tone: 'back', text: 'rolled back' };
   }
@@ -77,6 +77,31 @@ export function gateStanding(verdict: string): Said {
       return { tone: 'none', text: 'let pass' };
   }
   return { tone: 'none', text: 'not asked' };
+}
+
+/** How a tenant is. */
+export function healthStanding(health: Schemas['TenantStanding']['health']): Said {
+  switch (health) {
+    case 'ill':
+      return { tone: 'bad', text: 'needs somebody' };
+    case 'watch':
+      return { tone: 'wait', text: 'to be watched' };
+  }
+  return { tone: 'good', text: 'well' };
+}
+
+/** What a tenant's people find; nothing to say where it is open. */
+export const modes: Record<string, string> = {
+  hold: 'requests are held',
+  freeze: 'frozen',
+  suspended: 'suspended',
+  leaving: 'leaving',
+  none: 'not served',
+};
+
+/** Where a tenant's part of a promotion stands. */
+export function partStanding(p: Schemas['TenantPromotion']): Said {
+  return rolloutStanding({ state: p.state, outcome: p.outcome, waits_for: p.waits_for });
 }
 
 /** What each class means for those who work. */

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { useLocation } from 'wouter';
 import { api, ask, type Schemas } from '../../api/client';
 import { impact, releases, status } from '../../api/queries';
+import { useMay } from '../../shell/session';
 import { Empty, Failure, Loaded } from '../../ui/Empty';
 import { Table } from '../../ui/Page';
 import { Note, State } from '../../ui/State';
@@ -31,8 +32,10 @@ export default function Promote({
   const now = useQuery(status());
   const ready = release !== '' && environment !== '';
   const preview = useQuery({ ...impact(release, environment), enabled: ready });
+  const may = useMay();
+  const forced = force && preview.data?.forceable === true; // a tick that was set for another release counts for nothing
   const promote = useMutation({
-    mutationFn: () => ask(api.POST('/api/v1/promotions', { body: { release, environment, force } })),
+    mutationFn: () => ask(api.POST('/api/v1/promotions', { body: { release, environment, force: forced } })),
     onSuccess: (asked) => {
       void cache.invalidateQueries({ queryKey: ['promotions'] });
       if (asked.promotion) go(`/promotions/${asked.promotion}`);
@@ -87,14 +90,14 @@ export default function Promote({
           ) : (
             <p className={classes.hint}>Choose both, and this page says what would happen before anything does.</p>
           )}
-          {preview.data?.refusals?.length ? (
+          {preview.data?.forceable && may('promotion.force', environment) && (
             <Checkbox
               size="md"
               checked={force}
               onChange={(e) => forceIt(e.currentTarget.checked)}
-              label="Promote although the environment before has not had it (needs the right to force; the ledger keeps it)"
+              label="Promote although the environment before has not had it (the ledger keeps it)"
             />
-          ) : null}
+          )}
           {promote.error && <Failure cause={promote.error} />}
           {waitsForGit && (
             <Note tone="good">
