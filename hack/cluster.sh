@@ -99,7 +99,12 @@ finish() {
 	rm -f "$run/$1.pid"
 }
 
-lives() { true; }
+# put FILE writes what it is given where that is new: kube-proxy ends when its file is touched.
+put() {
+	cat >"$1.new"
+	if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
+}
+
 listens() { (: >"/dev/tcp/$1/$2") 2>/dev/null; }
 
 # --- What is made on the machine itself -----------------------------------------------------------
@@ -243,16 +248,16 @@ start_containerd() {
 	[ $((16#$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status) >> 24 & 1)) = 0 ] || restrict=false
 	pause=$(image "$state/bin/pause" pause)
 	mkdir -p "$state/registries/$node:5000" "$state/cni/net.d"
-	cat >"$state/registries/$node:5000/hosts.toml" <<-END
+	put "$state/registries/$node:5000/hosts.toml" <<-END
 		server = "http://$node:5000"
 		[host."http://$node:5000"]
 		  capabilities = ["pull", "resolve"]
 	END
-	cat >"$state/cni/net.d/10-waybill.conflist" <<-END
+	put "$state/cni/net.d/10-waybill.conflist" <<-END
 		{"cniVersion": "1.0.0", "name": "waybill", "plugins": [{"type": "ptp", "ipam": {
 			"type": "host-local", "subnet": "$pods", "dataDir": "$run/ipam", "routes": [{"dst": "0.0.0.0/0"}]}}]}
 	END
-	cat >"$state/containerd.toml" <<-END
+	put "$state/containerd.toml" <<-END
 		version = 2
 		root = "$state/containerd"
 		state = "$run/containerd"
@@ -287,7 +292,7 @@ start_kubelet() {
 	for folder in /var/lib/kubelet /var/log/containers /var/lib/cni; do
 		[ -e "$folder" ] || printf '%s\n' "$folder" >>"$run/folders"
 	done
-	cat >"$state/kubelet.yaml" <<-END
+	put "$state/kubelet.yaml" <<-END
 		apiVersion: kubelet.config.k8s.io/v1beta1
 		kind: KubeletConfiguration
 		address: $node
@@ -318,7 +323,7 @@ start_kubelet() {
 
 proxy_ready() { listens 127.0.0.1 10256; }
 start_proxy() {
-	cat >"$state/proxy.yaml" <<-END
+	put "$state/proxy.yaml" <<-END
 		apiVersion: kubeproxy.config.k8s.io/v1alpha1
 		kind: KubeProxyConfiguration
 		mode: iptables

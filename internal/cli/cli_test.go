@@ -45,6 +45,10 @@ func TestMistakes(t *testing.T) {
 		"create needs release":  {[]string{"tenant", "create", "test/acme"}, exitUsage, "--release"},
 		"prune needs a number":  {[]string{"checkpoint", "prune", "test/acme"}, exitUsage, "--last"},
 		"serve needs a bucket":  {[]string{"serve"}, exitUsage, "waybill up"},
+		"no such runtime":       {served("--runtime", "lxc"), exitUsage, "docker or kube"},
+		"kube needs a volume":   {served("--runtime", "kube", "--volume", "filestore"), exitUsage, "--volume-folder"},
+		"not with docker":       {served("--volume", "filestore"), exitUsage, "--volume: only with --runtime kube"},
+		"traefik, but where":    {served("--runtime", "kube", "--volume", "v", "--volume-folder", "/v", "--traefik-issuer", "x"), exitUsage, "--traefik-namespace"},
 		"recover needs a key":   {[]string{"recover", "test/acme"}, exitUsage, "--key"},
 		"no server":             {[]string{"status", "--data", empty}, exitFailed, "waybill up --data"},
 		"an estate that is bad": {[]string{"up", "--data", filepath.Join(empty, "d"), "--estate", mistaken(t)}, exitUsage, "product.yaml:"},
@@ -54,6 +58,11 @@ func TestMistakes(t *testing.T) {
 		require.Equal(t, test.code, code, "%s: %s", name, err)
 		require.Contains(t, err, test.says, name)
 	}
+}
+
+// served is the verb serve with what it always needs.
+func served(args ...string) []string {
+	return append([]string{"serve", "--database", "postgres://x", "--registry", "registry.example", "--bucket", "file:///x"}, args...)
 }
 
 // mistaken is an estate with a mistake.

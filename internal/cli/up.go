@@ -50,7 +50,7 @@ one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database g
 
 func (a *app) serve() *cobra.Command {
 	c := server.Config{}
-	var login func() error
+	var login, kube func() error
 	var log *string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -65,13 +65,16 @@ func (a *app) serve() *cobra.Command {
 					return usagef("serve needs %s; waybill up brings its own", name)
 				}
 			}
+			if err := kube(); err != nil {
+				return err
+			}
 			if err := login(); err != nil {
 				return err
 			}
 			return a.serveWith(cmd.Context(), *log, c)
 		},
 	}
-	login, log = loginFlags(cmd, &c), watchFlags(cmd, &c)
+	login, log, kube = loginFlags(cmd, &c), watchFlags(cmd, &c), kubeFlags(cmd, &c)
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of the API")
 	cmd.Flags().StringVar(&c.DatabaseURL, "database", "", "URL of PostgreSQL for Waybill's own state; with a password, rather WAYBILL_DATABASE_URL")

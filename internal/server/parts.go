@@ -28,8 +28,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
-	"github.com/waybill-dev/waybill/internal/runtime/docker"
-	"github.com/waybill-dev/waybill/internal/selfimage"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -95,23 +93,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if c.Registry != "" {
 		s.registry = c.Registry
 	}
-	uid := containerUID()
-	options := docker.Options{Instance: s.instance, DataDir: c.Data, UID: uid, GID: uid, Log: s.log}
-	if s.tenants != nil {
-		options.PostgresSocketDir = s.tenants.SocketDir()
-	}
-	if c.Registry != "" {
-		options.RegistryAuth = authn.DefaultKeychain
-	}
-	options.RouterImage = func(ctx context.Context) (string, error) {
-		auth, err := s.auth()
-		if err != nil {
-			return "", err
-		}
-		return selfimage.Push(ctx, s.registry, auth)
-	}
-	s.runtime, err = docker.New(options)
-	return err
+	return s.openRuntime(ctx)
 }
 
 // bucketURL is where checkpoints are.
@@ -321,7 +303,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		}
 		return fmt.Sprintf("%d environments, %d tenants", len(declared.Environments), len(declared.Tenants)), nil
 	})
-	look("docker engine", "start it: systemctl start docker", func() (string, error) { return s.runtime.EngineVersion(ctx) })
+	look(s.engineName, s.engineFix, func() (string, error) { return s.engineVersion(ctx) })
 	look("bucket", "check the bucket's address and credentials", func() (string, error) {
 		ok, err := s.bucket.Bucket.IsAccessible(ctx)
 		if err == nil && !ok {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,6 +22,9 @@ func (s *server) rehearsals() *rehearsal.Queue {
 		Checkpoints: s.bucket, Log: s.log,
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
 		Jobs: func(instance, dataDir, socketDir string) (rehearsal.Jobs, error) {
+			if s.config.Kube != nil {
+				return nil, errors.New("rehearsals do not run on Kubernetes yet; without one, a release counts as breaking")
+			}
 			uid := containerUID()
 			options := docker.Options{Instance: instance, DataDir: dataDir, UID: uid, GID: uid, PostgresSocketDir: socketDir,
 				NoNetwork: true, CPUShares: rehearsalShares, Log: s.log}

@@ -38,7 +38,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/runtime"
-	"github.com/waybill-dev/waybill/internal/runtime/docker"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/telemetry"
 )
@@ -54,6 +53,7 @@ type Config struct {
 	DatabaseURL string // Waybill's own state
 	Registry    string // host[:port]/prefix of an OCI registry
 	Bucket      string // checkpoints; any gocloud.dev/blob URL
+	Kube        *Kube  // pools run on Kubernetes; nil: on this machine's Docker Engine
 
 	PublicURL string          // where people reach this server, as their browsers write it; empty: not known
 	OpenID    openid.Settings // with an Issuer: people log in there
@@ -97,7 +97,11 @@ type server struct {
 	follower           *gitops.Follower // nil: the estate is the folder
 	approving          *approval.Room   // once there is an engine
 
-	runtime  *docker.Runtime
+	runtime       engineRoom
+	engineName    string // as doctor calls it
+	engineFix     string // what to do when it does not answer
+	engineVersion func(context.Context) (string, error)
+
 	address  string // host:port
 	registry string // where images are pushed and pulled
 
@@ -158,6 +162,12 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("listen on %s: %w. Something else uses this port; give another with --listen", c.Listen, err)
 	}
 	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}, runtimes: map[string]runtime.Runtime{}}
+	if c.Kube != nil {
+		if err := podsReach(declared); err != nil {
+			_ = listener.Close()
+			return err
+		}
+	}
 	for _, env := range declared.Environments {
 		s.needsTenantsServer = s.needsTenantsServer || env.Database.URL == ""
 	}

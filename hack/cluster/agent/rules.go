@@ -24,7 +24,8 @@ type state struct {
 }
 
 // rules renders the whole table, as nft takes it in one transaction. A pod that no policy selects is open,
-// as it is without an agent; traffic of the node itself to a pod passes always, as Kubernetes has it.
+// as it is without an agent. What passes always, as Kubernetes has it: the node itself to its pods, and a pod
+// to itself, which it does through a service.
 func (s state) rules() (string, error) {
 	var chains, outs, ins []string
 	pods := slices.Clone(s.pods)
@@ -77,11 +78,11 @@ func (s state) rules() (string, error) {
 		comment := fmt.Sprintf("\t\t# pod %s/%s", p.Namespace, p.Name)
 		if isolatedOut {
 			outs = append(outs, fmt.Sprintf("%s : jump out-%s", p.Status.PodIP, id))
-			chains = append(chains, chain("out-"+id, comment, out))
+			chains = append(chains, chain("out-"+id, comment, append([]string{"ip daddr " + p.Status.PodIP}, out...)))
 		}
 		if isolatedIn {
 			ins = append(ins, fmt.Sprintf("%s : jump in-%s", p.Status.PodIP, id))
-			chains = append(chains, chain("in-"+id, comment, in))
+			chains = append(chains, chain("in-"+id, comment, append([]string{"ip saddr " + p.Status.PodIP}, in...)))
 		}
 	}
 	var b strings.Builder
@@ -107,7 +108,7 @@ func chain(name, comment string, lines []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\tchain %s {\n%s\n", name, comment)
 	for _, l := range lines {
-		b.WriteString("\t\t" + strings.TrimLeft(strings.TrimRight(l, " ")+" return", " ") + "\n")
+		b.WriteString("\t\t" + strings.TrimSpace(strings.TrimSpace(l)+" return") + "\n")
 	}
 	b.WriteString("\t\tdrop\n\t}\n")
 	return b.String()

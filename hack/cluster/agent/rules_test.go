@@ -47,9 +47,9 @@ func example() state {
 func TestRules(t *testing.T) {
 	rules, err := example().rules()
 	require.NoError(t, err)
-	require.Contains(t, rules, "\tchain in-10-0-0-2 {\n\t\t# pod a/pool\n\t\tip saddr { 10.0.0.3 } tcp dport 8069 return\n\t\tdrop\n\t}")
-	require.Contains(t, rules, "\tchain out-10-0-0-2 {\n\t\t# pod a/pool\n\t\tip daddr 0.0.0.0/0 ip daddr != { 10.0.0.0/24 } return\n\t\tdrop\n\t}", "a peer that nobody matches allows nobody")
-	require.Contains(t, rules, "\tchain in-10-0-0-3 {\n\t\t# pod a/router\n\t\tdrop\n\t}", "selected, and nothing allowed")
+	require.Contains(t, rules, "\tchain in-10-0-0-2 {\n\t\t# pod a/pool\n\t\tip saddr 10.0.0.2 return\n\t\tip saddr { 10.0.0.3 } tcp dport 8069 return\n\t\tdrop\n\t}")
+	require.Contains(t, rules, "\tchain out-10-0-0-2 {\n\t\t# pod a/pool\n\t\tip daddr 10.0.0.2 return\n\t\tip daddr 0.0.0.0/0 ip daddr != { 10.0.0.0/24 } return\n\t\tdrop\n\t}", "a peer that nobody matches allows nobody")
+	require.Contains(t, rules, "\tchain in-10-0-0-3 {\n\t\t# pod a/router\n\t\tip saddr 10.0.0.3 return\n\t\tdrop\n\t}", "selected, and nothing allowed")
 	require.NotContains(t, rules, "10-0-0-4", "no policy selects it")
 	require.NotContains(t, rules, "10.0.0.9", "its address may be another's by now")
 

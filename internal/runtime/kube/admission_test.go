@@ -14,7 +14,7 @@ import (
 // The rules that the API server is given are asked here in its own language, about pods as Waybill
 // makes them and about others.
 func TestAdmissionRules(t *testing.T) {
-	env, err := cel.NewEnv(ext.Strings(), cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("params", cel.DynType))
+	env, err := cel.NewEnv(ext.Strings(), cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("namespaceObject", cel.DynType))
 	require.NoError(t, err)
 	rules := admission("waybill")
 	asked := func(rule *unstructured.Unstructured, vars map[string]any) bool {
@@ -39,12 +39,18 @@ func TestAdmissionRules(t *testing.T) {
 		_ = unstructured.SetNestedSlice(pod, all, "spec", list)
 		return pod
 	}
-	listed := map[string]any{"data": map[string]any{digest[len("@sha256:"):]: "r/i"}}
-	created := func(pod, params map[string]any) bool {
-		return asked(rules[0], map[string]any{"object": pod, "params": params})
+	listed := map[string]any{noteDigests: "ff00 " + digest[len("@sha256:"):]}
+	created := func(pod, notes map[string]any) bool {
+		metadata := map[string]any{"name": "waybill-production"}
+		if notes != nil {
+			metadata["annotations"] = notes
+		}
+		return asked(rules[0], map[string]any{"object": pod, "namespaceObject": map[string]any{"metadata": metadata}})
 	}
 	require.True(t, created(pod(), listed))
-	require.False(t, created(pod(), map[string]any{}), "nothing is listed")
+	require.False(t, created(pod(), nil), "nothing is listed")
+	require.False(t, created(pod(), map[string]any{"other": "x"}), "nothing is listed")
+	require.False(t, created(container(pod(), "containers", "image", "r/i@sha256:"), listed), "no digest")
 	require.False(t, created(container(pod(), "containers", "image", "r/i:latest"), listed), "a tag")
 	require.False(t, created(container(pod(), "containers", "image", "r/i@sha256:"+"ff"), listed), "another digest")
 	require.False(t, created(container(pod(), "initContainers", "image", "r/i@sha256:"+"ff"), listed), "another digest beside it")

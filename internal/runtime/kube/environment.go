@@ -2,19 +2,23 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -96,27 +100,12 @@ func (r *Runtime) ownNamespace(ctx context.Context, m render) error {
 // admit lists the images' digests as verified, and returns once the cluster would take a pod of the
 // spec: quota, admission policies and webhooks say at once what they would say to a controller in vain.
 func (r *Runtime) admit(ctx context.Context, m render, spec corev1.PodSpec, images ...string) error {
-	digests := map[string]any{}
 	for _, image := range images {
-		_, digest, ok := strings.Cut(image, "@sha256:")
-		if !ok {
+		if _, digest, ok := strings.Cut(image, "@sha256:"); !ok || digest == "" || strings.ContainsAny(digest, " /@:") {
 			return fmt.Errorf("image %q: expected repository@sha256:digest", image)
 		}
-		digests[digest] = image
 	}
-	list := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kindConfigMap,
-		"metadata": map[string]any{"name": digestsName, "namespace": m.namespace, "labels": map[string]any{labelInstance: m.prefix, labelEnvironment: m.environment, labelGroup: m.group}}}}
-	var have corev1.ConfigMap
-	if _, err := r.get(ctx, kindConfigMap, m.namespace, digestsName, &have); err != nil {
-		return err
-	}
-	for k, v := range have.Data {
-		if digests[k] == nil {
-			digests[k] = v
-		}
-	}
-	list.Object["data"] = digests
-	if _, err := r.apply(ctx, list); err != nil {
+	if err := r.listDigests(ctx, m.namespace, images); err != nil {
 		return err
 	}
 	probe := object(&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kindPod}, ObjectMeta: m.meta("admission-probe", nil), Spec: spec})
@@ -134,6 +123,42 @@ func (r *Runtime) admit(ctx context.Context, m render, spec corev1.PodSpec, imag
 		if err := wait(ctx, delay.next()); err != nil {
 			return fmt.Errorf("try whether the cluster admits a pod of %s: %w", images[0], err)
 		}
+	}
+}
+
+// listDigests adds the images' digests to those that may run in the namespace. None is taken away: a pod
+// that runs may have to be made anew.
+func (r *Runtime) listDigests(ctx context.Context, namespace string, images []string) error {
+	for {
+		var n corev1.Namespace
+		found, err := r.get(ctx, kindNamespace, "", namespace, &n)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fmt.Errorf("namespace %s was removed meanwhile: %w", namespace, runtime.ErrUnavailable)
+		}
+		listed := strings.Fields(n.Annotations[noteDigests])
+		before := len(listed)
+		for _, image := range images {
+			if _, digest, _ := strings.Cut(image, "@sha256:"); !slices.Contains(listed, digest) {
+				listed = append(listed, digest)
+			}
+		}
+		if len(listed) == before {
+			return nil
+		}
+		// With the version that was read: what another call has added meanwhile must not be lost.
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": n.ResourceVersion,
+			"annotations": map[string]string{noteDigests: strings.Join(listed, " ")}}})
+		if err != nil {
+			return err
+		}
+		_, err = r.of(kindNamespace, "").Patch(ctx, namespace, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+		if apierrors.IsConflict(err) {
+			continue
+		}
+		return r.fault(err, "list the images that may run in namespace %s", namespace)
 	}
 }
 

@@ -62,7 +62,7 @@ func explain(message string) string {
 		if sub != "" {
 			what = m[3]
 		}
-		return fmt.Sprintf("%s may not do this: add to its role the rule apiGroups: [%q], resources: [%q], verbs: [%q] (charts/waybill holds all that are needed)", m[1], m[4], what, m[2])
+		return fmt.Sprintf("%s may not do this: add to its role the rule apiGroups: [%q], resources: [%q], verbs: [%q] (docs/kubernetes.md lists all that are needed)", m[1], m[4], what, m[2])
 	}
 	if m := webhook.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("the cluster's admission webhook %s rejects it: ask who runs that webhook, or except Waybill's namespaces from it", m[1])
@@ -77,6 +77,8 @@ func explain(message string) string {
 		return "the namespace's Pod Security level forbids it: Waybill's pods need no more than restricted"
 	case policy.MatchString(message):
 		return fmt.Sprintf("the cluster's admission policy %s rejects it", policy.FindStringSubmatch(message)[1])
+	case strings.Contains(message, "provided port is not in the valid range"):
+		return "the port is none that nodes may listen on: give the environment's address one of the cluster's range for node ports"
 	case strings.Contains(message, "provided port is already allocated"):
 		return "the port is in use by another service of the cluster"
 	}

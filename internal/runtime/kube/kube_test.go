@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,6 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -43,6 +46,7 @@ func TestConformance(t *testing.T) {
 				Missing:     os.Getenv("WAYBILL_KUBE_REGISTRY") + "/none@sha256:" + strings.Repeat("0", 64),
 				Environment: runtime.Environment{Name: "production", HTTP: freeNodePort(t)},
 				UID:         testUID,
+				Begins:      40 * time.Second,
 				Leftovers:   r.Leftovers,
 				FreeAddress: freeNodePort,
 				Occupy:      func(t *testing.T, address string) func() { return occupy(t, r, address) },
@@ -103,22 +107,80 @@ func setup(t *testing.T, image string, change ...func(*Options)) (*Runtime, *pro
 	for _, f := range change {
 		f(&opt)
 	}
+	admin, err := New(opt)
+	require.NoError(t, err)
+	grant(t, admin)
+	opt.Config = rest.CopyConfig(opt.Config)
+	opt.Config.Impersonate = rest.ImpersonationConfig{UserName: granted, Groups: []string{"system:authenticated"}}
 	r, err := New(opt)
 	require.NoError(t, err)
 	volume := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kindVolume, "metadata": map[string]any{"name": prefix},
 		"spec": map[string]any{"capacity": map[string]any{"storage": "1Gi"}, "accessModes": []any{"ReadWriteMany"}, "hostPath": map[string]any{"path": dir}}}}
-	_, err = r.of(kindVolume, "").Create(t.Context(), volume, metav1.CreateOptions{})
+	_, err = admin.of(kindVolume, "").Create(t.Context(), volume, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		require.NoError(t, r.remove(ctx, kindVolume, "", prefix))
+		require.NoError(t, admin.remove(ctx, kindVolume, "", prefix))
 		for _, o := range admission(prefix) {
-			require.NoError(t, r.remove(ctx, o.GetKind(), "", o.GetName()))
+			require.NoError(t, admin.remove(ctx, o.GetKind(), "", o.GetName()))
 		}
 		require.NoError(t, r.Close())
+		require.NoError(t, admin.Close())
 	})
 	require.NoError(t, r.Check(t.Context()))
 	return r, p
+}
+
+// granted is the user that the tests ask as: with the rights that the document names, and no others.
+const granted = "waybill:conformance"
+
+func grant(t *testing.T, admin *Runtime) {
+	t.Helper()
+	var rules []any
+	for _, need := range admin.rights() {
+		var verbs []any
+		for _, v := range need.verbs {
+			verbs = append(verbs, v)
+		}
+		rules = append(rules, map[string]any{"apiGroups": []any{need.group}, "resources": []any{need.resource}, "verbs": verbs})
+	}
+	const group = "rbac.authorization.k8s.io"
+	for plural, o := range map[string]map[string]any{
+		"clusterroles": {"kind": "ClusterRole", "rules": rules},
+		"clusterrolebindings": {"kind": "ClusterRoleBinding", "roleRef": map[string]any{"apiGroup": group, "kind": "ClusterRole", "name": granted},
+			"subjects": []any{map[string]any{"apiGroup": group, "kind": "User", "name": granted}}},
+	} {
+		o["apiVersion"], o["metadata"] = group+"/v1", map[string]any{"name": granted}
+		_, err := admin.api.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}).
+			Apply(t.Context(), granted, &unstructured.Unstructured{Object: o}, metav1.ApplyOptions{FieldManager: "conformance"})
+		require.NoError(t, err)
+	}
+	// The API server hears of a new role a moment later.
+	probe := *admin
+	config := rest.CopyConfig(admin.opt.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: granted, Groups: []string{"system:authenticated"}}
+	asUser, err := dynamic.NewForConfig(config)
+	require.NoError(t, err)
+	probe.api = asUser
+	require.Eventually(t, func() bool { return probe.checkRights(t.Context()) == nil }, 30*time.Second, 200*time.Millisecond)
+}
+
+// Somebody without rights is told all of them at once, by the cluster itself.
+func TestNobodyMayNothing(t *testing.T) {
+	r, _ := setup(t, "")
+	config := rest.CopyConfig(r.opt.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "nobody", Groups: []string{"system:authenticated"}}
+	opt := r.opt
+	opt.Config = config
+	nobody, err := New(opt)
+	require.NoError(t, err)
+	defer nobody.Close()
+	err = nobody.Check(t.Context())
+	for _, need := range r.rights() {
+		require.ErrorContains(t, err, strconv.Quote(need.resource))
+	}
+	err = nobody.EnsureEnvironment(t.Context(), runtime.Environment{Name: "production"})
+	require.ErrorContains(t, err, `nobody may not do this: add to its role the rule apiGroups: [""], resources: ["namespaces"], verbs: ["get"]`)
 }
 
 // freeNodePort is a port of the node that is probably free: the range holds thousands, the tests need few.

@@ -154,19 +154,19 @@ func (m render) volume(of corev1.PersistentVolumeSpec) []*unstructured.Unstructu
 	}
 }
 
-// admission admits, in Waybill's namespaces, only pods whose images are written down by digest in the
-// namespace's list, and no change of an image afterwards. Waybill writes a digest there after the
-// procedure has verified it. That changes are a rule of their own lets the cluster end pods of a
-// namespace whose list it has already deleted.
+// admission admits, in Waybill's namespaces, only pods whose images are written down by digest in an
+// annotation of the namespace, and no change of an image afterwards. Waybill writes a digest there after the
+// procedure has verified it. A ConfigMap as the policy's parameter would do the same, and is not used: an API
+// server (seen with 1.34) stops watching ConfigMaps for policies for good once the last such policy goes, and
+// then finds none.
 func admission(prefix string) []*unstructured.Unstructured {
+	list := "namespaceObject.metadata.annotations"
 	listed := func(containers string) string {
-		return fmt.Sprintf("%s.all(c, c.image.contains('@sha256:') && c.image.split('@sha256:')[1] in params.data)", containers)
+		return fmt.Sprintf("%s.all(c, c.image.contains('@sha256:') && c.image.split('@sha256:')[1] in %s['%s'].split(' '))", containers, list, noteDigests)
 	}
 	created := admissionPolicy(prefix, prefix+"-digests", "CREATE", []any{"pods"},
-		"has(params.data) && "+listed("object.spec.containers")+" && (!has(object.spec.initContainers) || "+listed("object.spec.initContainers")+")",
-		"only images that Waybill has verified run here, by digest, as listed in the ConfigMap "+digestsName)
-	_ = unstructured.SetNestedMap(created[0].Object, map[string]any{"apiVersion": "v1", "kind": kindConfigMap}, "spec", "paramKind")
-	_ = unstructured.SetNestedMap(created[1].Object, map[string]any{"name": digestsName, "parameterNotFoundAction": "Deny"}, "spec", "paramRef")
+		fmt.Sprintf("has(%[1]s) && '%[2]s' in %[1]s && ", list, noteDigests)+listed("object.spec.containers")+" && (!has(object.spec.initContainers) || "+listed("object.spec.initContainers")+")",
+		"only images that Waybill has verified run here, by digest, as listed in the namespace's annotation "+noteDigests)
 	same := func(containers string) string {
 		return fmt.Sprintf("%[1]s.all(c, old%[2]s.exists(o, o.name == c.name && o.image == c.image))", "object.spec."+containers, "Object.spec."+containers)
 	}

@@ -26,6 +26,7 @@ const (
 	noteImage   = "waybill.dev/image"   // as it was asked for
 	noteWorkers = "waybill.dev/workers" // of a pool
 	noteFiles   = "waybill.dev/files"   // on a pod: its files have changed, look
+	noteDigests = "waybill.dev/digests" // on a namespace: the images that may run in it, separated by spaces
 )
 
 // The roles of processes. Those of a pool are also the value of WAYBILL_ROLE.
@@ -42,17 +43,16 @@ const sharedGroup = "shared"
 
 // Names of objects, one of each in a namespace.
 const (
-	accountName  = "waybill"         // service account of the pods; it may do nothing
-	claimName    = "data"            // of the volume
-	routerName   = "router"          // deployment, service, pair
-	tableName    = "router-table"    // config map
-	tlsName      = "router-tls"      // secret
-	digestsName  = "waybill-digests" // config map: the images that may run
-	pullName     = "registry"        // secret
-	policyName   = "waybill"         // prefix of network policies
-	quotaName    = "waybill"         // resource quota, limit range
-	containerApp = "app"             // the container that does the work
-	containerSee = "witness"         // the one beside it
+	accountName  = "waybill"      // service account of the pods; it may do nothing
+	claimName    = "data"         // of the volume
+	routerName   = "router"       // deployment, service, pair
+	tableName    = "router-table" // config map
+	tlsName      = "router-tls"   // secret
+	pullName     = "registry"     // secret
+	policyName   = "waybill"      // prefix of network policies
+	quotaName    = "waybill"      // resource quota, limit range
+	containerApp = "app"          // the container that does the work
+	containerSee = "witness"      // the one beside it
 )
 
 // labels are values by label, where an empty value stands for any.

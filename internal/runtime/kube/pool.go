@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -73,16 +74,20 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, p := range wanted {
+	errs := make([]error, len(wanted))
+	for i, p := range wanted {
 		g.Go(func() error {
 			err := r.await(gctx, m.namespace, poolObject(pool.Name, p.role), labels{labelPool: pool.Name, labelRole: p.role}, restarted, p.port)
 			if err != nil {
-				return fmt.Errorf("the %s process: %w", p.role, err)
+				errs[i] = fmt.Errorf("the %s process: %w", p.role, err)
 			}
-			return nil
+			return errs[i]
 		})
 	}
 	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil { // each was given up, and has its own reason
+			return errors.Join(errs...)
+		}
 		return err
 	}
 	return r.arrived(ctx, m.namespace, pool.Name)
@@ -143,7 +148,9 @@ func (r *Runtime) freshen(ctx context.Context, namespace string, want labels) (m
 		failed := p.Status.Phase == corev1.PodFailed
 		for _, s := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
 			restarted[string(p.UID)+s.Name] = s.RestartCount
-			failed = failed || s.State.Terminated != nil || s.State.Waiting != nil && (s.RestartCount > 0 || strings.Contains(s.State.Waiting.Reason, "Image"))
+			// One that was begun again a moment ago may still end of what was wrong.
+			again := s.RestartCount > 0 && s.State.Running != nil && (!s.Ready || time.Since(s.State.Running.StartedAt.Time) < 2*settles)
+			failed = failed || again || s.State.Terminated != nil || s.State.Waiting != nil && (s.RestartCount > 0 || strings.Contains(s.State.Waiting.Reason, "Image"))
 		}
 		if !failed || p.DeletionTimestamp != nil {
 			continue

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,14 +13,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Check looks at once at what everything stands on: that the cluster answers, that the volume is there
-// and may be shared, and that this process sees it.
+// Check looks at once at what everything stands on: that the cluster answers and allows what is needed,
+// that it knows the kinds of routes, that the volume is there and may be shared, and that this process sees it.
 func (r *Runtime) Check(ctx context.Context) error {
+	if err := r.checkRights(ctx); err != nil {
+		return err
+	}
+	if err := r.checkKinds(ctx); err != nil {
+		return err
+	}
 	if _, err := r.sharedVolume(ctx); err != nil {
 		return err
 	}
 	if info, err := os.Stat(r.opt.DataDir); err != nil || !info.IsDir() {
-		return fmt.Errorf("the shared volume %s is to be seen at %s: mount it there, into Waybill's own pod or machine: %w", r.opt.Volume, r.opt.DataDir, err)
+		return fmt.Errorf("the shared volume %s is not to be seen at %s: mount it there, into Waybill's own pod or machine: %w", r.opt.Volume, r.opt.DataDir, errors.Join(err, notFolder(err)))
 	}
 	probe, err := os.CreateTemp(r.opt.DataDir, ".waybill-check-*")
 	if err != nil {
@@ -27,6 +34,13 @@ func (r *Runtime) Check(ctx context.Context) error {
 	}
 	_ = probe.Close()
 	return os.Remove(probe.Name())
+}
+
+func notFolder(err error) error {
+	if err == nil {
+		return errors.New("it is no folder")
+	}
+	return nil
 }
 
 // Version is the version of the cluster's API server.

@@ -29,6 +29,7 @@ type Bundle struct {
 	Missing     string              // reference of an image that the registry does not have
 	Environment runtime.Environment // not made yet; its addresses are free
 	UID         int                 // of the processes
+	Begins      time.Duration       // within which a process has surely begun, where that takes more than a few seconds
 
 	// Leftovers lists what the runtime has made and not taken away.
 	Leftovers func(ctx context.Context) ([]string, error)
