@@ -1,4 +1,4 @@
-import { QueryClient } from '@tanstack/react-query';
+import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
 import createClient from 'openapi-fetch';
 import type { components, paths } from './schema';
 
@@ -58,7 +58,16 @@ async function answered<T>(request: Promise<Answer<T>>): Promise<Answer<T>> {
   throw new Problem(answer.response.status, title, [said.detail, more].filter(Boolean).join(': '));
 }
 
-export const queries = new QueryClient({
+/** Whoever is not signed in any more is asked who they are, which leads to the login. One who never was is there already. */
+function ended(cause: unknown) {
+  if (cause instanceof Problem && cause.status === 401 && queries.getQueryState(['me'])?.status === 'success') {
+    void queries.invalidateQueries({ queryKey: ['me'] });
+  }
+}
+
+export const queries: QueryClient = new QueryClient({
+  queryCache: new QueryCache({ onError: ended }),
+  mutationCache: new MutationCache({ onError: ended }),
   defaultOptions: {
     queries: {
       staleTime: 2_000,

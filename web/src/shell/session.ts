@@ -20,3 +20,9 @@ export function useMay(): (operation: string, environment?: string) => boolean {
   const who = useQuery(me()).data;
   return (operation, environment) => may(who, operation, environment);
 }
+
+/** Whether who is signed in could do something in any environment at all. */
+export function useMayAnywhere(operation: string): boolean {
+  const who = useQuery(me()).data;
+  return Object.values(who?.operations ?? {}).some((list) => list?.includes(operation));
+}

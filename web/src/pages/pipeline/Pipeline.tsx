@@ -5,6 +5,7 @@ import { Link } from 'wouter';
 import type { Schemas } from '../../api/client';
 import { useAskAgain } from '../../api/live';
 import { promotions, status } from '../../api/queries';
+import { useMay, useMayAnywhere } from '../../shell/session';
 import { Digest } from '../../ui/Digest';
 import { Empty, Loaded } from '../../ui/Empty';
 import { IconChevron, IconNext } from '../../ui/icons';
@@ -24,12 +25,13 @@ export default function Pipeline() {
   const now = useQuery({ ...status(), refetchInterval: every });
   const lately = useQuery({ ...promotions(), refetchInterval: every });
   const [asked, ask] = useState<{ release?: string; environment?: string }>();
+  const mayPromote = useMayAnywhere('promotion.start');
   const open = (lately.data ?? []).filter((p) => !p.finished);
   return (
     <Page
       title="Pipeline"
       lead={now.data && <EstateLine of={now.data} />}
-      actions={<Button onClick={() => ask({})}>Promote a release</Button>}
+      actions={mayPromote && <Button onClick={() => ask({})}>Promote a release</Button>}
     >
       <Loaded query={now} what="Reading what runs where">
         {(s) =>
@@ -100,6 +102,7 @@ function Environment({
   under: Schemas['Promotion'][];
   promote: (release: string) => void;
 }) {
+  const may = useMay();
   const served = serves(of);
   const next = before && serves(before)[0];
   const isNew = next?.digest && under.length === 0 && !served.some((s) => s.digest === next.digest);
@@ -127,7 +130,7 @@ function Environment({
         {under.map((p) => (
           <UnderWay key={p.id} of={p} />
         ))}
-        {isNew && (
+        {isNew && may('promotion.start', of.name) && (
           <Button
             variant="default"
             fullWidth

@@ -26,13 +26,13 @@ export default function Promote({
   const [release, chooseRelease] = useState(givenRelease);
   const [environment, chooseEnvironment] = useState(givenEnvironment);
   const [force, forceIt] = useState(false);
+  const may = useMay();
   const [, go] = useLocation();
   const cache = useQueryClient();
   const known = useQuery(releases());
   const now = useQuery(status());
   const ready = release !== '' && environment !== '';
   const preview = useQuery({ ...impact(release, environment), enabled: ready });
-  const may = useMay();
   const forced = force && preview.data?.forceable === true; // a tick that was set for another release counts for nothing
   const promote = useMutation({
     mutationFn: () => ask(api.POST('/api/v1/promotions', { body: { release, environment, force: forced } })),
@@ -79,7 +79,7 @@ export default function Promote({
               onChange={(e) => chooseEnvironment(e.currentTarget.value)}
               data={[
                 { value: '', label: 'choose', disabled: true },
-                ...(now.data?.environments ?? []).map((e) => e.name),
+                ...(now.data?.environments ?? []).map((e) => e.name).filter((e) => may('promotion.start', e)),
               ]}
             />
           </div>

@@ -213,6 +213,7 @@ function Tenants({
                 size="sm"
                 variant={r.tenant === chosen ? 'light' : 'subtle'}
                 aria-pressed={r.tenant === chosen}
+                aria-label={`Show ${r.tenant}`}
                 onClick={() => choose(r.tenant)}
               >
                 Show

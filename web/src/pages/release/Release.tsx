@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
 import type { Schemas } from '../../api/client';
 import { promotions, rehearsal, rehearsals, release, releases, status } from '../../api/queries';
+import { useMayAnywhere } from '../../shell/session';
 import { Digest } from '../../ui/Digest';
 import { Empty, Loaded } from '../../ui/Empty';
 import { IconDownload } from '../../ui/icons';
@@ -36,6 +37,7 @@ export default function Release({ params }: { params: { id?: string } }) {
 function Known({ of: r }: { of: Schemas['Release'] }) {
   const [asked, ask] = useState(false);
   const digest = r.digest ?? '';
+  const mayPromote = useMayAnywhere('promotion.start');
   const lately = useQuery(promotions('', 200));
   return (
     <Page
@@ -56,7 +58,7 @@ function Known({ of: r }: { of: Schemas['Release'] }) {
           >
             Bill of materials
           </Button>
-          <Button onClick={() => ask(true)}>Promote {r.name}</Button>
+          {mayPromote && <Button onClick={() => ask(true)}>Promote {r.name}</Button>}
         </>
       }
     >
