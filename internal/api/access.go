@@ -309,3 +309,32 @@ func (b Backend) mayWith(ctx context.Context, op identity.Operation, id string) 
 	}
 	return p, b.may(ctx, op, s)
 }
+
+// ofPromotion answers with what is to be read of a promotion by those who may see it: once for all who ask for it at the same time. Who
+// may is decided for each.
+func ofPromotion[T any](ctx context.Context, b Backend, what, id string, read func(context.Context, store.Promotion) (T, error)) (*body[T], error) {
+	type found struct {
+		promotion store.Promotion
+		makers    store.Makers
+		value     T
+	}
+	f, err := shared(ctx, b.readings, what+" "+id, func(ctx context.Context) (f found, err error) {
+		if f.promotion, err = b.Store.Promotion(ctx, id); err != nil {
+			return f, err
+		}
+		if f.makers, err = b.Store.MakersOf(ctx, f.promotion.Release); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return f, err
+		}
+		f.value, err = read(ctx, f.promotion)
+		return f, err
+	})
+	if err != nil {
+		return nil, problem(err)
+	}
+	person := personOf(ctx)
+	own := f.promotion.RequestedBy == person.Name || f.promotion.Release != "" && person.Made(f.makers)
+	if err := b.may(ctx, identity.PromotionRead, identity.Subject{Environment: f.promotion.Environment, Name: id, Own: own}); err != nil {
+		return nil, err
+	}
+	return reply(f.value, nil)
+}

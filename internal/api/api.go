@@ -62,7 +62,8 @@ type Backend struct {
 	Metrics    http.Handler // answers scrapes; nil: nothing does
 	Counter    Counter      // nil: nobody counts requests
 
-	wrong *identity.Failures // tokens and cookies, by address
+	wrong    *identity.Failures // tokens and cookies, by address
+	readings *readings          // that go on for requests
 }
 
 // Finding is one thing that the doctor looked at.
@@ -81,6 +82,7 @@ func Handler(b Backend) http.Handler {
 	if b.Events == nil {
 		b.Events = NewEvents(b.Store, nil)
 	}
+	b.readings = newReadings()
 	b.wrong = &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
 	mux, document, open := b.mux()
 	return reference(document, b.watched(b.guard(b.once(mux), open)))
@@ -239,6 +241,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/promotions", func(ctx context.Context, in *struct {
 		Environment string `query:"environment"`
 		Before      int64  `query:"before" doc:"seq of the last one seen; a cursor does the same"`
+		Steps       string `query:"steps" enum:"newest,all" default:"newest" doc:"newest: all steps of the tenants whose part goes on, and of the others the newest alone"`
 		PageInput
 	}) (*page[Promotion], error) {
 		before, err := behindNumber("promotions", in.Cursor)
@@ -248,7 +251,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 		if before == 0 {
 			before = in.Before
 		}
-		found, err := b.list(ctx, in.Environment, before, in.Limit)
+		found, err := b.list(ctx, in.Environment, before, in.Limit, in.Steps)
 		if err != nil {
 			return nil, problem(err)
 		}
@@ -259,10 +262,15 @@ func (b Backend) promotionRoutes(api huma.API) {
 		After int64 `query:"after" doc:"Answer only once the revision is above this, or after wait seconds"`
 		Wait  int   `query:"wait" minimum:"0" maximum:"30"`
 	}) (*body[Promotion], error) {
-		if _, err := b.mayWith(ctx, identity.PromotionRead, in.ID); err != nil {
-			return nil, err
+		if in.Wait > 0 {
+			if _, err := b.mayWith(ctx, identity.PromotionRead, in.ID); err != nil {
+				return nil, err
+			}
+			if err := b.await(ctx, in.ID, in.After, time.Duration(in.Wait)*time.Second); err != nil {
+				return nil, problem(err)
+			}
 		}
-		return reply(b.await(ctx, in.ID, in.After, time.Duration(in.Wait)*time.Second))
+		return ofPromotion(ctx, b, "whole", in.ID, b.whole)
 	}, does(identity.PromotionRead))
 	huma.Post(api, "/api/v1/promotions", func(ctx context.Context, in *struct {
 		Body struct {

@@ -14,10 +14,9 @@ import (
 
 func (b Backend) approvalRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/promotions/{id}/approvals", func(ctx context.Context, in *IDInput) (*body[approval.State], error) {
-		if _, err := b.mayWith(ctx, identity.PromotionRead, in.ID); err != nil {
-			return nil, err
-		}
-		return reply(b.Approvals.State(ctx, in.ID))
+		return ofPromotion(ctx, b, "approvals", in.ID, func(ctx context.Context, p store.Promotion) (approval.State, error) {
+			return b.Approvals.State(ctx, p.ID)
+		})
 	}, does(identity.PromotionRead))
 	type decision struct {
 		IDInput

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -29,12 +31,16 @@ import (
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
-// serveEnv makes this program a server on the database that it names: what is measured is a process of its own.
-const serveEnv = "WAYBILL_BENCH_API"
+// serveEnv makes this program a server on the database that it names, with the estate in the folder of estateEnv: what is measured is a
+// process of its own.
+const (
+	serveEnv  = "WAYBILL_BENCH_API"
+	estateEnv = "WAYBILL_BENCH_ESTATE"
+)
 
 func init() {
 	if url := os.Getenv(serveEnv); url != "" {
-		if err := serveBench(url); err != nil {
+		if err := serveBench(url, os.Getenv(estateEnv)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -42,29 +48,48 @@ func init() {
 	}
 }
 
-// The estate of the benchmark: two environments of twenty tenants.
-func benchEstate(context.Context) (*estate.Estate, error) {
-	e := &estate.Estate{Root: "estate", Environments: []estate.Environment{{Name: "test"}, {Name: "production"}}}
-	for _, env := range e.Environments {
+// benchEstate writes the estate of the benchmark, in Git as people keep theirs: two environments of twenty tenants, and a user for each console.
+func benchEstate(b *testing.B, consoles int) string {
+	dir := b.TempDir()
+	text := "kind: Product\nname: acme\nseries: \"19.0\"\nenvironments: [test, production]\n"
+	for port, env := range map[int]string{8079: "test", 8080: "production"} {
+		text += fmt.Sprintf("---\nkind: Environment\nname: %s\nruntime: {docker: {http: \"127.0.0.1:%d\"}}\n", env, port)
 		for i := range 20 {
-			e.Tenants = append(e.Tenants, estate.Tenant{Name: fmt.Sprintf("t%02d", i), Environment: env.Name, Database: fmt.Sprintf("t%02d_%s", i, env.Name), Hosts: []string{"h"}})
+			text += fmt.Sprintf("---\nkind: Tenant\nname: t%02d\nenvironment: %s\ndatabase: t%02d_%s\nhosts: [t%02d.%s.example]\n", i, env, i, env, i, env)
 		}
 	}
-	return e, nil
+	text += "---\nkind: Access\nusers:\n"
+	for i := range consoles {
+		text += fmt.Sprintf("  - name: %s\n    roles: [{role: viewer}]\n", watcher(i))
+	}
+	require.NoError(b, os.WriteFile(filepath.Join(dir, "estate.yaml"), []byte(text), 0o644))
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=Bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false", "commit", "-q", "-m", "estate"}} {
+		out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput()
+		require.NoError(b, err, string(out))
+	}
+	return dir
 }
 
-func serveBench(url string) error {
+func watcher(i int) string { return fmt.Sprintf("watcher-%d", i) }
+
+// sessionsOf are the sessions of an estate's users, as a server has them.
+func sessionsOf(state *store.Store, folder *estate.Reader, dir string) *identity.Sessions {
+	access := func(ctx context.Context) (*estate.Access, error) { return folder.Access(ctx, dir) }
+	return &identity.Sessions{Store: state, Tokens: &identity.Tokens{Store: state, Access: access, Now: time.Now}, Access: access, Owner: "root", Token: "the-owner's", Now: time.Now}
+}
+
+func serveBench(url, dir string) error {
 	ctx := context.Background()
 	state, err := store.Open(ctx, url)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "wbbench")
+	data, err := os.MkdirTemp("", "wbbench")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	secrets, err := keys.Open(dir)
+	defer func() { _ = os.RemoveAll(data) }()
+	secrets, err := keys.Open(data)
 	if err != nil {
 		return err
 	}
@@ -77,13 +102,15 @@ func serveBench(url string) error {
 	if err != nil {
 		return err
 	}
-	access := func(context.Context) (*estate.Access, error) { return &estate.Access{}, nil }
+	folder := &estate.Reader{}
+	sessions := sessionsOf(state, folder, dir)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: Handler(Backend{Store: state, Engine: engine, Estate: benchEstate, Token: "the-owner's", Owner: "root", Version: "bench",
-		Approvals: &approval.Room{Store: state, Engine: engine, Access: access, Now: time.Now}})}
+	server := http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: Handler(Backend{Store: state, Engine: engine, Token: "the-owner's", Owner: "root", Version: "bench",
+		Estate: func(ctx context.Context) (*estate.Estate, error) { return folder.Load(ctx, dir) }, Sessions: sessions, Tokens: sessions.Tokens,
+		Approvals: &approval.Room{Store: state, Engine: engine, Access: sessions.Access, Now: time.Now}})}
 	fmt.Println(listener.Addr())
 	go func() { // until whoever has started it is gone
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -151,7 +178,8 @@ func BenchmarkConsoles(b *testing.B) {
 	program, err := os.Executable()
 	require.NoError(b, err)
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), serveEnv+"="+database)
+	dir := benchEstate(b, consoles)
+	cmd.Env = append(os.Environ(), serveEnv+"="+database, estateEnv+"="+dir)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	require.NoError(b, err)
@@ -169,27 +197,36 @@ func BenchmarkConsoles(b *testing.B) {
 	x := &bench{t: b, state: state}
 	x.begun("flight", "production", "t00")
 	f := &figures{of: map[string][]time.Duration{}}
+	var lengths sync.Map // by what was asked for: bytes of the last answer
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: consoles, DisableCompression: true}}
 	ctx, cancel := context.WithTimeout(b.Context(), lasts)
 	defer cancel()
-	get := func(ctx context.Context, what, path string) error {
+	sessions := sessionsOf(state, &estate.Reader{}, dir)
+	cookies := make([]string, consoles)
+	for i := range cookies {
+		_, text, err := sessions.Open(b.Context(), identity.Person{Name: watcher(i)}, "password", "127.0.0.1")
+		require.NoError(b, err)
+		cookies[i] = cookieName(false) + "=" + text
+	}
+	get := func(ctx context.Context, cookie, what, path string) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 		if err != nil {
 			return err
 		}
-		request.Header.Set("Authorization", "Bearer the-owner's")
+		request.Header.Set("Cookie", cookie)
 		began := time.Now()
 		response, err := client.Do(request)
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(io.Discard, response.Body)
+		length, err := io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
 		if err == nil && response.StatusCode != http.StatusOK {
 			err = fmt.Errorf("%s: %d", path, response.StatusCode)
 		}
 		if err == nil {
 			f.add(what, time.Since(began))
+			lengths.Store(what, length)
 		}
 		return err
 	}
@@ -205,7 +242,7 @@ func BenchmarkConsoles(b *testing.B) {
 			case <-ctx.Done():
 			case <-time.After(time.Duration(i) * 10 * time.Millisecond):
 			}
-			err := console(ctx, base, get, opened, func(e store.PromotionEvent) {
+			err := console(ctx, base, cookies[i], get, opened, func(e store.PromotionEvent) {
 				if at, known := committed.Load(e.Revision); known {
 					f.add("event", time.Since(at.(time.Time)))
 				}
@@ -243,7 +280,8 @@ func BenchmarkConsoles(b *testing.B) {
 	}
 	fmt.Printf("%d consoles, %d promotions in history, %s\n", consoles, promotions, lasts)
 	for _, what := range []string{"list", "promotion", "status", "gates", "approvals", "event"} {
-		fmt.Printf("  %-10s %6d times  p50 %8s  p99 %8s  most %8s\n", what, len(f.of[what]), f.at(what, .5).Round(100*time.Microsecond), f.at(what, .99).Round(100*time.Microsecond), f.at(what, 1).Round(100*time.Microsecond))
+		length, _ := lengths.LoadOrStore(what, int64(0))
+		fmt.Printf("  %-10s %6d times  p50 %8s  p99 %8s  most %8s  %4d kB\n", what, len(f.of[what]), f.at(what, .5).Round(100*time.Microsecond), f.at(what, .99).Round(100*time.Microsecond), f.at(what, 1).Round(100*time.Microsecond), length.(int64)/1000)
 	}
 	fmt.Printf("  memory of the server, at most: %d MB\n", peak/1024)
 	require.Positive(b, len(f.of["event"]))
@@ -254,13 +292,13 @@ func BenchmarkConsoles(b *testing.B) {
 	require.Less(b, peak/1024, 300, "MB")
 }
 
-// console is one that is open: it reads what it shows, and again what an event tells of, at most once in two seconds.
-func console(ctx context.Context, base string, get func(context.Context, string, string) error, opened func(), told func(store.PromotionEvent)) error {
+// console is one that is open, of somebody who has logged in: it reads what it shows, and again what an event tells of, at most once in two seconds.
+func console(ctx context.Context, base, cookie string, get func(context.Context, string, string, string) error, opened func(), told func(store.PromotionEvent)) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/events", nil)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Authorization", "Bearer the-owner's")
+	request.Header.Set("Cookie", cookie)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -279,7 +317,7 @@ func console(ctx context.Context, base string, get func(context.Context, string,
 		}
 	}()
 	for _, first := range []struct{ what, path string }{{"status", "/api/v1/status"}, {"list", "/api/v1/promotions?limit=50"}, {"promotion", "/api/v1/promotions/flight"}} {
-		if err := get(ctx, first.what, first.path); err != nil {
+		if err := get(ctx, cookie, first.what, first.path); err != nil {
 			return err
 		}
 	}
@@ -303,7 +341,7 @@ func console(ctx context.Context, base string, get func(context.Context, string,
 			reads = append(reads, struct{ what, path string }{"list", "/api/v1/promotions?limit=50"}, struct{ what, path string }{"status", "/api/v1/status"})
 		}
 		for _, r := range reads {
-			if err := get(ctx, r.what, r.path); err != nil {
+			if err := get(ctx, cookie, r.what, r.path); err != nil {
 				return err
 			}
 		}

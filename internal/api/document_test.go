@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -180,6 +181,9 @@ func (m *maker) request(o described) (path string, body any) {
 	}
 	if o.path == "/api/v1/events" {
 		query.Set("limit", "1")
+	}
+	if n, err := strconv.Atoi(query.Get("wait")); err == nil && n > 1 && n <= 30 {
+		query.Set("wait", "1") // seconds; nothing more comes of waiting longer
 	}
 	if len(query) > 0 {
 		path += "?" + query.Encode()

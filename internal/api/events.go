@@ -31,8 +31,9 @@ var (
 
 // Events tells those who watch what has changed. One goroutine asks the store for all of them, while there are any.
 type Events struct {
-	store *store.Store
-	log   *slog.Logger
+	store    *store.Store
+	log      *slog.Logger
+	patience time.Duration // see writeLimit
 
 	mu      sync.Mutex
 	watches map[*watch]bool
@@ -48,7 +49,7 @@ func NewEvents(s *store.Store, log *slog.Logger) *Events {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Events{store: s, log: log, watches: map[*watch]bool{}, of: map[string]int{}, closed: make(chan struct{})}
+	return &Events{store: s, log: log, patience: writeLimit, watches: map[*watch]bool{}, of: map[string]int{}, closed: make(chan struct{})}
 }
 
 // message is an event as it goes out, made once for all.

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -286,6 +290,57 @@ func TestSlowClientIsCut(t *testing.T) {
 	s.run(w, nil, false)
 	require.Contains(t, out.text.String(), "event: end\ndata: {\"reason\":\"slow\"")
 }
+
+// A client that opens a stream and never reads from it: what waits for it is bounded, its request ends when it has taken nothing for a while,
+// and whoever reads is told all the time.
+func TestClientThatNeverReads(t *testing.T) {
+	b := setup(t)
+	e := b.backend.Events
+	e.patience = time.Second
+	open := &inFlight{}
+	b.backend.Counter = open
+	server := httptest.NewServer(Handler(b.backend))
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	reads := b.listen("the-owner's", "", "")
+	reads.next("hello")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(b.url, "http://"))
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-owner's\r\n\r\n")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return e.watching() == 2 }, 20*time.Second, time.Millisecond)
+	x := store.Event{Topic: store.TopicEstate, Data: json.RawMessage(`{"commit":"` + strings.Repeat("x", 16<<10) + `"}`)}
+	e.mu.Lock()
+	x.Seq, x.At = e.newest.Seq, e.newest.At
+	e.mu.Unlock()
+	text, sent := textOf(x), 0
+	for ; e.watching() == 2; sent += len(text) { // until the buffers are full: the kernel's, and ours
+		require.Less(t, sent, 64<<20, "a client that never reads is sent more and more")
+		e.give([]*message{{x, text}})
+		require.Len(t, reads.next("estate").data, len(x.Data))
+	}
+	t.Logf("cut off after %d kB", sent>>10)
+	require.Eventually(t, func() bool { return open.now.Load() == 1 }, 20*time.Second, 10*time.Millisecond, "its request goes on")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.Copy(io.Discard, conn)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "its connection is open still")
+	e.give([]*message{{x, text}})
+	reads.next("estate")
+}
+
+// watching is how many streams there are.
+func (e *Events) watching() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.watches)
+}
+
+// inFlight counts requests that go on.
+type inFlight struct{ now atomic.Int64 }
+
+func (i *inFlight) InFlight(change int)                      { i.now.Add(int64(change)) }
+func (i *inFlight) Request(string, int, time.Duration, bool) {}
 
 // recorder is a connection that keeps what was written.
 type recorder struct {

@@ -54,11 +54,7 @@ func schemaName(t reflect.Type, hint string) string {
 
 func (b Backend) gateRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/promotions/{id}/gates", func(ctx context.Context, in *IDInput) (*body[[]Gate], error) {
-		p, err := b.mayWith(ctx, identity.PromotionRead, in.ID)
-		if err != nil {
-			return nil, err
-		}
-		return reply(b.gatesOf(ctx, p))
+		return ofPromotion(ctx, b, "gates", in.ID, b.gatesOf)
 	}, does(identity.PromotionRead))
 }
 

@@ -294,7 +294,7 @@ func (s *stream) say(event, id string, data any) error {
 }
 
 func (s *stream) put(text []byte) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.Events.patience)); err != nil {
 		return err
 	}
 	if _, err := s.out.Write(text); err != nil {
@@ -308,7 +308,7 @@ func (s *stream) put(text []byte) error {
 }
 
 func (s *stream) write(text []byte) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.Events.patience)); err != nil {
 		return err
 	}
 	if _, err := s.out.Write(text); err != nil {

@@ -55,7 +55,7 @@ type Rollout struct {
 	WaitsFor    string  `json:"waits_for,omitempty"`
 	Rehearsal   string  `json:"rehearsal,omitempty" doc:"ID of the rehearsal that its class comes from"`
 	Checkpoint  string  `json:"checkpoint,omitempty" doc:"The checkpoint to restore from by hand"`
-	Steps       []Step  `json:"steps"`
+	Steps       []Step  `json:"steps" doc:"In the order in which they began; in a list, of a part that has ended the newest alone, unless steps=all was asked for"`
 
 	Verdicts []promotion.Verdict `json:"verdicts,omitempty" doc:"On the weights of the shift and the bake, with their evidence; not in lists"`
 }

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,12 +19,20 @@ import (
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
+// How much of its steps a list tells of a promotion.
+const (
+	stepsNewest = "newest" // all of the tenants whose part goes on, and of the others the newest alone
+	stepsAll    = "all"
+)
+
 // list leaves out what who asks may not see, and reads on until there are as many as were asked for.
-func (b Backend) list(ctx context.Context, environment string, before int64, limit int) ([]Promotion, error) {
+func (b Backend) list(ctx context.Context, environment string, before int64, limit int, steps string) ([]Promotion, error) {
 	sees := b.sees(ctx, identity.PromotionRead)
 	var visible []store.Promotion
 	for {
-		rows, err := b.Store.Promotions(ctx, environment, before, limit)
+		rows, err := shared(ctx, b.readings, fmt.Sprintf("promotions %d %d %s", before, limit, environment), func(ctx context.Context) ([]store.Promotion, error) {
+			return b.Store.Promotions(ctx, environment, before, limit)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -32,31 +42,55 @@ func (b Backend) list(ctx context.Context, environment string, before int64, lim
 			}
 		}
 		if len(rows) < limit || len(visible) == limit {
-			return b.views(ctx, visible, false)
+			break
 		}
 		before = rows[len(rows)-1].Seq
 	}
+	key := "views " + steps
+	for _, p := range visible {
+		key += " " + p.ID
+	}
+	return shared(ctx, b.readings, key, func(ctx context.Context) ([]Promotion, error) { return b.views(ctx, visible, steps == stepsAll, false) })
 }
 
-// views joins promotions with their rollouts and steps, in three queries however many there are; whole: with what lists leave out.
-func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) ([]Promotion, error) {
+// views joins promotions with their rollouts and steps, in few queries however many there are; allSteps: see stepsNewest; whole: with what
+// lists leave out.
+func (b Backend) views(ctx context.Context, rows []store.Promotion, allSteps, whole bool) ([]Promotion, error) {
 	ids := make([]string, len(rows))
 	for i, p := range rows {
 		ids[i] = p.ID
 	}
-	rollouts, err := b.Store.Rollouts(ctx, ids...)
+	parts, err := b.Store.Parts(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
-	rolloutIDs := make([]string, len(rollouts))
-	for i, r := range rollouts {
-		rolloutIDs[i] = r.ID
+	var partIDs, open, ended, ringed []string
+	partsOf := map[string][]store.Part{}
+	for _, r := range parts {
+		partIDs, partsOf[r.PromotionID] = append(partIDs, r.ID), append(partsOf[r.PromotionID], r)
+		if allSteps || r.State != store.Done {
+			open = append(open, r.ID)
+		} else {
+			ended = append(ended, r.ID)
+		}
+		if r.Ring != "" && (len(ringed) == 0 || ringed[len(ringed)-1] != r.PromotionID) {
+			ringed = append(ringed, r.PromotionID)
+		}
 	}
-	steps, err := b.Store.Steps(ctx, rolloutIDs...)
-	if err != nil {
-		return nil, err
+	stepsOf := map[string][]Step{}
+	for _, read := range []struct {
+		of    []string
+		steps func(context.Context, ...string) ([]store.Step, error)
+	}{{open, b.Store.Steps}, {ended, b.Store.NewestSteps}} {
+		steps, err := read.steps(ctx, read.of...)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range steps {
+			stepsOf[s.RolloutID] = append(stepsOf[s.RolloutID], Step{Name: s.Name, Undo: s.Undo, Outcome: s.Outcome, Detail: s.Detail, Started: s.StartedAt, Finished: s.FinishedAt})
+		}
 	}
-	verdictsOf, err := b.verdicts(ctx, whole, rolloutIDs)
+	verdictsOf, err := b.verdicts(ctx, whole, partIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +98,9 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) 
 	if err != nil {
 		return nil, err
 	}
-	stepsOf := map[string][]Step{}
-	for _, s := range steps {
-		stepsOf[s.RolloutID] = append(stepsOf[s.RolloutID], Step{Name: s.Name, Undo: s.Undo, Outcome: s.Outcome, Detail: s.Detail, Started: s.StartedAt, Finished: s.FinishedAt})
+	estates, err := b.Store.Estates(ctx, ringed...)
+	if err != nil {
+		return nil, err
 	}
 	views := make([]Promotion, 0, len(rows))
 	for _, p := range rows {
@@ -75,20 +109,10 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) 
 		if i := slices.IndexFunc(emergencies, func(x store.Emergency) bool { return x.Promotion == p.ID }); i >= 0 {
 			view.Emergency = &emergencies[i]
 		}
-		for _, r := range rollouts {
-			if r.PromotionID != p.ID {
-				continue
-			}
-			var memory promotion.Memory
-			if err := json.Unmarshal(r.Memory, &memory); err != nil {
-				return nil, err
-			}
+		for _, r := range partsOf[p.ID] {
 			view.Revision += r.Revision
-			rollout := Rollout{Tenant: r.Tenant, Ring: r.Ring, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: memory.Plan.PredictedSeconds, WaitsFor: r.WaitsFor, Rehearsal: memory.Plan.Rehearsal,
-				Checkpoint: memory.FenceCheckpoint, Steps: stepsOf[r.ID], Verdicts: verdictsOf[r.ID]}
-			if rollout.Checkpoint == "" {
-				rollout.Checkpoint = memory.Checkpoint
-			}
+			rollout := Rollout{Tenant: r.Tenant, Ring: r.Ring, State: r.State, Outcome: r.Outcome, Reason: r.Reason, HeldSeconds: r.HeldSeconds, Predicted: r.Predicted, WaitsFor: r.WaitsFor,
+				Rehearsal: r.Rehearsal, Checkpoint: r.Checkpoint, Steps: stepsOf[r.ID], Verdicts: verdictsOf[r.ID]}
 			if rollout.Steps == nil {
 				rollout.Steps = []Step{}
 			}
@@ -97,7 +121,7 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) 
 		if whole {
 			view.Procedure = promotion.Procedure(p.Kind)
 		}
-		if view.Rings, err = rings(p, rollouts); err != nil {
+		if view.Rings, err = rings(estates[p.ID], partsOf[p.ID]); err != nil {
 			return nil, err
 		}
 		views = append(views, view)
@@ -105,11 +129,11 @@ func (b Backend) views(ctx context.Context, rows []store.Promotion, whole bool) 
 	return views, nil
 }
 
-// rings are how far a promotion is in each ring that has tenants in it.
-func rings(p store.Promotion, rollouts []store.Rollout) ([]Ring, error) {
+// rings are how far a promotion is in each ring that has tenants in it, by the estate that is kept with it.
+func rings(kept json.RawMessage, parts []store.Part) ([]Ring, error) {
 	counts := ring.Counts{}
-	for _, r := range rollouts {
-		if r.PromotionID == p.ID && r.Ring != "" {
+	for _, r := range parts {
+		if r.Ring != "" {
 			counts.Add(r.Ring, r.TurnAt != nil, r.State == store.Done, r.Outcome == store.Promoted, r.FinishedAt)
 		}
 	}
@@ -117,7 +141,7 @@ func rings(p store.Promotion, rollouts []store.Rollout) ([]Ring, error) {
 		return nil, nil
 	}
 	var s promotion.Snapshot
-	if err := json.Unmarshal(p.Estate, &s); err != nil {
+	if err := json.Unmarshal(kept, &s); err != nil {
 		return nil, err
 	}
 	declared := promotion.Rings(s.Environment)
@@ -137,36 +161,55 @@ func rings(p store.Promotion, rollouts []store.Rollout) ([]Ring, error) {
 	return list, nil
 }
 
-// await answers once a promotion has changed, so that whoever watches need not ask all the time.
-func (b Backend) await(ctx context.Context, id string, after int64, wait time.Duration) (Promotion, error) {
+// await waits until a promotion has changed, so that whoever watches need not ask all the time.
+func (b Backend) await(ctx context.Context, id string, after int64, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		revision, err := b.Store.Revision(ctx, id)
-		if err != nil {
-			return Promotion{}, err
-		}
-		if revision > after || !time.Now().Before(deadline) {
-			row, err := b.Store.Promotion(ctx, id)
-			if err != nil {
-				return Promotion{}, err
-			}
-			views, err := b.views(ctx, []store.Promotion{row}, true)
-			if err != nil {
-				return Promotion{}, err
-			}
-			return views[0], nil
+		revision, err := shared(ctx, b.readings, "revision "+id, func(ctx context.Context) (int64, error) { return b.Store.Revision(ctx, id) })
+		if err != nil || revision > after || !time.Now().Before(deadline) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return Promotion{}, ctx.Err()
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}
 }
 
+// whole is one promotion with all there is to tell.
+func (b Backend) whole(ctx context.Context, p store.Promotion) (Promotion, error) {
+	views, err := b.views(ctx, []store.Promotion{p}, true, true)
+	if err != nil {
+		return Promotion{}, err
+	}
+	return views[0], nil
+}
+
+// status is what runs where, as far as who asks may see it.
 func (b Backend) status(ctx context.Context) (Status, error) {
+	s, err := shared(ctx, b.readings, "status", b.everywhere)
+	if err != nil {
+		return s, err
+	}
+	sees, seesVulnerable := b.sees(ctx, identity.StatusRead), b.sees(ctx, identity.VulnerabilityRead)
+	all := s.Environments
+	s.Environments = make([]Environment, 0, len(all))
+	for _, env := range all {
+		if !seesVulnerable(env.Name) {
+			env.Vulnerable = nil
+		}
+		if sees(env.Name) {
+			s.Environments = append(s.Environments, env)
+		}
+	}
+	return s, nil
+}
+
+// everywhere is the status of all environments.
+func (b Backend) everywhere(ctx context.Context) (Status, error) {
 	declared, err := b.Estate(ctx)
 	if err != nil {
 		return Status{}, err
@@ -192,12 +235,15 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 	for _, k := range known {
 		there[place{k.Environment, k.Name}] = k
 	}
-	names := map[string]string{} // of releases, by digest
-	sees := b.sees(ctx, identity.StatusRead)
+	var digests []string
+	for _, k := range known {
+		digests = append(digests, k.ServingRelease, k.SchemaRelease)
+	}
+	names, err := b.Store.ReleaseNames(ctx, digests)
+	if err != nil {
+		return s, err
+	}
 	for _, env := range declared.Environments {
-		if !sees(env.Name) {
-			continue
-		}
 		view := Environment{Name: env.Name, Tenants: []Tenant{}}
 		if env.Runtime.Docker != nil {
 			view.Address = env.Runtime.Docker.HTTP
@@ -211,7 +257,7 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		for _, t := range tenants {
 			tenant := Tenant{Name: t.Name, Database: t.Database, Hosts: t.Hosts, Mode: "none"}
 			if k, ok := there[place{env.Name, t.Name}]; ok {
-				b.describe(ctx, &tenant, k, names)
+				runs(&tenant, k, names)
 			}
 			if a, ok := active[place{env.Name, t.Name}]; ok {
 				tenant.Promotion, tenant.PromotionState = a.Promotion, a.State
@@ -229,21 +275,12 @@ func (b Backend) status(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	b.markNoisy(&s)
-	return s, b.markVulnerable(ctx, &s)
+	return s, b.markVulnerable(ctx, &s, declared)
 }
 
-// describe says what a tenant runs. names are those of releases that were looked up before.
-func (b Backend) describe(ctx context.Context, t *Tenant, known store.Tenant, names map[string]string) {
-	name := func(digest string) string {
-		if said, looked := names[digest]; looked || digest == "" {
-			return said
-		}
-		names[digest] = digest
-		if r, err := b.Store.Release(ctx, digest); err == nil {
-			names[digest] = r.Name
-		}
-		return names[digest]
-	}
+// runs says what a tenant runs. names are those of the releases that are known, by digest.
+func runs(t *Tenant, known store.Tenant, names map[string]string) {
+	name := func(digest string) string { return cmp.Or(names[digest], digest) }
 	t.ServingDigest, t.SchemaDigest = known.ServingRelease, known.SchemaRelease
 	t.Serving, t.Schema = name(known.ServingRelease), name(known.SchemaRelease)
 	t.CanaryPercent = known.Live.Weight

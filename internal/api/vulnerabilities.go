@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/vuln"
@@ -63,12 +64,16 @@ func (b Backend) vulnerabilityRoutes(api huma.API) {
 }
 
 func (b Backend) vulnerabilities(ctx context.Context) (Vulnerabilities, error) {
-	v := Vulnerabilities{Problems: []string{}, Environments: []VulnerableEnvironment{}}
 	sees := b.sees(ctx, identity.VulnerabilityRead)
 	declared, err := b.Estate(ctx)
 	if err != nil {
-		return v, err
+		return Vulnerabilities{}, err
 	}
+	return b.vulnerabilitiesIn(ctx, declared, sees)
+}
+
+func (b Backend) vulnerabilitiesIn(ctx context.Context, declared *estate.Estate, sees func(environment string) bool) (Vulnerabilities, error) {
+	v := Vulnerabilities{Problems: []string{}, Environments: []VulnerableEnvironment{}}
 	if v.Declared = declared.Vulnerabilities != nil; !v.Declared {
 		return v, nil
 	}
@@ -112,8 +117,8 @@ func (b Backend) vulnerabilities(ctx context.Context) (Vulnerabilities, error) {
 }
 
 // markVulnerable names, in a status, the environments that run what the estate would not let in.
-func (b Backend) markVulnerable(ctx context.Context, s *Status) error {
-	v, err := b.vulnerabilities(ctx)
+func (b Backend) markVulnerable(ctx context.Context, s *Status, declared *estate.Estate) error {
+	v, err := b.vulnerabilitiesIn(ctx, declared, func(string) bool { return true })
 	if err != nil {
 		return err
 	}

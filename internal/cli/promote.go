@@ -112,6 +112,9 @@ func (a *app) promotions() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var found []api.Promotion
 			path := fmt.Sprintf("/api/v1/promotions?environment=%s&limit=%d", url.QueryEscape(environment), limit)
+			if a.format == "json" { // the table shows none
+				path += "&steps=all"
+			}
 			if err := a.call(cmd.Context(), "GET", path, nil, &found); err != nil {
 				return err
 			}

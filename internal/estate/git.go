@@ -3,7 +3,6 @@ package estate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,28 +19,24 @@ func gitState(ctx context.Context, dir string) (commit string, dirty bool, err e
 	if _, err := exec.LookPath("git"); err != nil {
 		return "", false, nil
 	}
-	inside, err := git(ctx, dir, "rev-parse", "--is-inside-work-tree")
+	said, err := git(ctx, dir, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=normal", "--", ".")
 	switch {
-	case err != nil && strings.Contains(err.Error(), "not a git repository"):
+	case err != nil && (strings.Contains(err.Error(), "not a git repository") || strings.Contains(err.Error(), "must be run in a work tree")):
 		return "", false, nil
 	case err != nil:
 		return "", false, fmt.Errorf("estate: find the commit of %s: %w", dir, err)
-	case inside != "true":
-		return "", false, nil
 	}
-	commit, err = git(ctx, dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit) && exit.ExitCode() == 1: // a repository without a commit
+	for line := range strings.Lines(said) {
+		header, is := strings.CutPrefix(line, "# ")
+		if oid, found := strings.CutPrefix(header, "branch.oid "); is && found {
+			commit = strings.TrimSpace(oid)
+		}
+		dirty = dirty || !is
+	}
+	if commit == "(initial)" { // a repository without a commit
 		return "", true, nil
-	case err != nil:
-		return "", false, fmt.Errorf("estate: find the commit of %s: %w", dir, err)
 	}
-	changes, err := git(ctx, dir, "status", "--porcelain", "--untracked-files=normal", "--", ".")
-	if err != nil {
-		return "", false, fmt.Errorf("estate: compare %s with its commit: %w", dir, err)
-	}
-	return commit, changes != "", nil
+	return commit, dirty, nil
 }
 
 // git runs one reading command. Variables such as GIT_DIR, which a hook or another tool may have

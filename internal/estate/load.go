@@ -57,8 +57,25 @@ func Load(ctx context.Context, dir string) (*Estate, error) {
 // load is Load of files that were read.
 func load(ctx context.Context, dir, absolute string, files map[string][]byte) (*Estate, error) {
 	if len(files) == 0 {
-		return nil, fmt.Errorf("estate: folder %s has no *.yaml file; write a first estate with: waybill init %s", dir, dir)
+		return nil, errNoFiles(dir)
 	}
+	e, err := parseIn(absolute, files)
+	if err != nil {
+		return nil, err
+	}
+	e.Commit, e.Dirty, err = gitState(ctx, absolute)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func errNoFiles(dir string) error {
+	return fmt.Errorf("estate: folder %s has no *.yaml file; write a first estate with: waybill init %s", dir, dir)
+}
+
+// parseIn is Parse, with the files in the folder that the documents name.
+func parseIn(absolute string, files map[string][]byte) (*Estate, error) {
 	e, err := Parse(files)
 	if err != nil {
 		return nil, err
@@ -70,10 +87,6 @@ func load(ctx context.Context, dir, absolute string, files map[string][]byte) (*
 		return nil, err
 	}
 	e.Root = absolute
-	e.Commit, e.Dirty, err = gitState(ctx, absolute)
-	if err != nil {
-		return nil, err
-	}
 	return e, nil
 }
 

@@ -44,6 +44,9 @@ type Follower struct {
 	waking  chan struct{}
 	prepare sync.Once
 	mu      sync.Mutex // one turn at a time in this process
+
+	reading sync.Mutex
+	read    *estate.Estate // of the commit that was in force last
 }
 
 // retryAfter is how soon a remote that was away is asked again. A rollback that Git has not been told is
@@ -256,12 +259,18 @@ func (f *Follower) Declared(ctx context.Context) (*estate.Estate, error) {
 	if err := f.export(ctx, head.Commit); err != nil {
 		return nil, err
 	}
-	declared, err := estate.Load(ctx, f.folder(head.Commit))
-	if err != nil {
-		return nil, err
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	if f.read == nil || f.read.Commit != head.Commit { // a commit's files never change
+		declared, err := estate.Load(ctx, f.folder(head.Commit))
+		if err != nil {
+			return nil, err
+		}
+		declared.Commit, declared.Dirty = head.Commit, false
+		f.read = declared
 	}
-	declared.Commit, declared.Dirty = head.Commit, false
-	return declared, nil
+	declared := *f.read
+	return &declared, nil
 }
 
 // act starts what Git wants and has not been started; busy says that something has to wait for another promotion.

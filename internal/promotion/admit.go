@@ -156,14 +156,8 @@ func (w *Work) admitOrder(ctx context.Context, r release.Release) error {
 			return nil
 		}
 	}
-	past, err := w.rooms.Store.Promotions(ctx, w.env.Before, 0, 1000)
-	if err != nil {
+	if was, err := w.rooms.Store.WasPromoted(ctx, w.env.Before, r.Digest); err != nil || was {
 		return err
-	}
-	for _, p := range past {
-		if p.Release == r.Digest && p.Outcome == store.Promoted {
-			return nil
-		}
 	}
 	return failed("%s has not been promoted in %s, which comes before %s: waybill promote %s %s", r.Name, w.env.Before, w.rollout.Environment, r.Name, w.env.Before)
 }

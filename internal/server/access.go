@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/approval"
-	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/promotion"
 )
@@ -22,13 +21,7 @@ func owner() string {
 
 // tokens are those of the users whom the estate declares today.
 func (s *server) tokens() *identity.Tokens {
-	return &identity.Tokens{Store: s.store, Now: time.Now, Access: func(ctx context.Context) (*estate.Access, error) {
-		declared, err := s.declared(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return &declared.Access, nil
-	}}
+	return &identity.Tokens{Store: s.store, Now: time.Now, Access: s.access}
 }
 
 // sessions are those of browsers.

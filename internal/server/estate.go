@@ -21,9 +21,21 @@ import (
 // declared is the declared state: that of the folder, or of the commit in force where the estate is kept in Git.
 func (s *server) declared(ctx context.Context) (*estate.Estate, error) {
 	if s.follower == nil {
-		return estate.Load(ctx, s.config.Estate)
+		return s.folder.Load(ctx, s.config.Estate)
 	}
 	return s.follower.Declared(ctx)
+}
+
+// access is who may do what, by the declared state.
+func (s *server) access(ctx context.Context) (*estate.Access, error) {
+	if s.follower == nil {
+		return s.folder.Access(ctx, s.config.Estate)
+	}
+	declared, err := s.follower.Declared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &declared.Access, nil
 }
 
 // follow opens the repository that the folder's estate names; nil where it names none.

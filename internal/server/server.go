@@ -94,6 +94,7 @@ type server struct {
 	tenants  *postgres.Cluster // nil where every environment names its own server
 
 	needsTenantsServer bool
+	folder             estate.Reader
 	follower           *gitops.Follower // nil: the estate is the folder
 	approving          *approval.Room   // once there is an engine
 

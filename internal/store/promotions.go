@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -137,10 +139,43 @@ func (s *Store) Promotion(ctx context.Context, id string) (Promotion, error) {
 	return one[Promotion](ctx, s.Pool, "select * from promotions where id = $1", id)
 }
 
-// Promotions lists promotions of an environment ("" for all), newest first, those before seq (0: from the newest).
+// Promotions lists promotions of an environment ("" for all), newest first, those before seq (0: from the newest). Their estates
+// are left out: they are most of what is kept of a promotion.
 func (s *Store) Promotions(ctx context.Context, environment string, before int64, limit int) ([]Promotion, error) {
-	return many[Promotion](ctx, s.Pool, `select * from promotions where ($1 = '' or environment = $1) and ($2 = 0 or seq < $2)
-		order by seq desc limit $3`, environment, before, limit)
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	of, args := "", []any{before, limit} // in the text, so that each of the two questions is answered out of its own index
+	if environment != "" {
+		of, args = " and environment = $3", append(args, environment)
+	}
+	return many[Promotion](ctx, s.Pool, `select id, seq, kind, environment, release, release_name, class, requested_by, options, estate_commit, created_at, finished_at, outcome
+		from promotions where seq < $1`+of+" order by seq desc limit $2", args...)
+}
+
+// Estates are the snapshots of the estate that promotions were asked for with, by the promotion's ID.
+func (s *Store) Estates(ctx context.Context, promotions ...string) (map[string]json.RawMessage, error) {
+	of := map[string]json.RawMessage{}
+	if len(promotions) == 0 {
+		return of, nil
+	}
+	rows, err := s.Pool.Query(ctx, "select id, estate from promotions where id = any($1)", promotions)
+	if err != nil {
+		return nil, err
+	}
+	var id string
+	var estate json.RawMessage
+	_, err = pgx.ForEachRow(rows, []any{&id, &estate}, func() error {
+		of[id] = slices.Clone(estate)
+		return nil
+	})
+	return of, err
+}
+
+// WasPromoted says whether a release was promoted in an environment, however long ago.
+func (s *Store) WasPromoted(ctx context.Context, environment, release string) (was bool, err error) {
+	err = s.Pool.QueryRow(ctx, "select exists (select from promotions where environment = $1 and release = $2 and outcome = 'promoted')", environment, release).Scan(&was)
+	return was, err
 }
 
 // Rollout reads one rollout.
@@ -151,6 +186,34 @@ func (s *Store) Rollout(ctx context.Context, id string) (Rollout, error) {
 // Rollouts lists the rollouts of promotions.
 func (s *Store) Rollouts(ctx context.Context, promotions ...string) ([]Rollout, error) {
 	return many[Rollout](ctx, s.Pool, "select * from rollouts where promotion_id = any($1) order by promotion_id, tenant", promotions)
+}
+
+// Part is what is shown of a rollout: without what it remembers, which is long.
+type Part struct {
+	ID          string     `db:"id"`
+	PromotionID string     `db:"promotion_id"`
+	Tenant      string     `db:"tenant"`
+	Ring        string     `db:"ring"`
+	State       string     `db:"state"`
+	Outcome     string     `db:"outcome"`
+	Reason      string     `db:"reason"`
+	HeldSeconds float64    `db:"held_seconds"`
+	WaitsFor    string     `db:"waits_for"`
+	Revision    int64      `db:"revision"`
+	TurnAt      *time.Time `db:"turn_at"`
+	FinishedAt  *time.Time `db:"finished_at"`
+	Predicted   float64    `db:"predicted"`  // seconds held, by its plan
+	Rehearsal   string     `db:"rehearsal"`  // of its plan
+	Checkpoint  string     `db:"checkpoint"` // the newest that it can be restored from
+}
+
+// Parts lists what is shown of the rollouts of promotions.
+func (s *Store) Parts(ctx context.Context, promotions ...string) ([]Part, error) {
+	return many[Part](ctx, s.Pool, `select id, promotion_id, tenant, ring, state, outcome, reason, held_seconds, waits_for, revision, turn_at, finished_at,
+			coalesce((m.plan->>'predicted_seconds')::double precision, 0) as predicted, coalesce(m.plan->>'rehearsal', '') as rehearsal,
+			coalesce(nullif(m.fence_checkpoint, ''), m.checkpoint, '') as checkpoint
+		from rollouts cross join lateral jsonb_to_record(memory) as m(plan jsonb, fence_checkpoint text, checkpoint text)
+		where promotion_id = any($1) order by promotion_id, tenant`, promotions)
 }
 
 // RolloutsOf lists the rollouts of a promotion for those tenants; all of them where none is named.
@@ -187,7 +250,19 @@ func (s *Store) Actives(ctx context.Context) ([]Active, error) {
 
 // Steps lists the steps of rollouts in the order they began.
 func (s *Store) Steps(ctx context.Context, rollouts ...string) ([]Step, error) {
+	if len(rollouts) == 0 {
+		return nil, nil
+	}
 	return many[Step](ctx, s.Pool, "select * from steps where rollout_id = any($1) order by rollout_id, seq", rollouts)
+}
+
+// NewestSteps is the newest step of each rollout that has one.
+func (s *Store) NewestSteps(ctx context.Context, rollouts ...string) ([]Step, error) {
+	if len(rollouts) == 0 {
+		return nil, nil
+	}
+	return many[Step](ctx, s.Pool, `select s.* from unnest($1::text[]) r (id)
+		cross join lateral (select * from steps where rollout_id = r.id order by seq desc limit 1) s`, rollouts)
 }
 
 // Acquire takes the lease on a rollout for holder when nobody else holds it and its epoch is
