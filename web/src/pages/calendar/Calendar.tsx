@@ -85,7 +85,7 @@ export default function Calendar() {
               id="week"
               aside={
                 <div className={classes.steps}>
-                  <span className={classes.zone}>Times in {zoneName(zone, startOf(monday, zone))}</span>
+                  <span className={classes.zone}>Times in {zoneNames(zone, monday)}</span>
                   <Button variant="default" onClick={() => to(addDays(monday, -7))} leftSection={<IconBefore />}>
                     Previous week
                   </Button>
@@ -117,6 +117,12 @@ export default function Calendar() {
       {shown?.occurrence && <Details of={shown.occurrence} close={() => show(undefined)} />}
     </Page>
   );
+}
+
+/** The zone, with both of its offsets in a week in which the clocks change. */
+function zoneNames(zone: string, monday: string): string {
+  const [first, last] = [monday, addDays(monday, 7)].map((day) => zoneName(zone, startOf(day, zone)));
+  return first === last ? (first ?? zone) : `${first}, then ${last?.split(', ').at(-1)}`;
 }
 
 /** Environments, each with its tenants. */

@@ -40,6 +40,7 @@ export function Week({
     const by = { PageUp: -1, PageDown: 1 }[e.key];
     if (by) {
       e.preventDefault();
+      grid.current?.focus({ preventScroll: true }); // the entry that had it is gone in another week
       step(by);
       return;
     }
@@ -80,7 +81,14 @@ export function Week({
         );
       })}
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the keys move between the buttons in it */}
-      <div ref={grid} className={classes.week} data-fading={fading || undefined} onKeyDown={keys}>
+      <div
+        ref={grid}
+        tabIndex={-1}
+        className={classes.week}
+        data-fading={fading || undefined}
+        data-grounded={stretches ? true : undefined}
+        onKeyDown={keys}
+      >
         <div className={classes.hours} aria-hidden="true">
           <span className={classes.corner} data-whole={anyWhole || undefined} />
           <div className={classes.scale}>
@@ -119,6 +127,7 @@ export function Week({
                   >
                     <span className={classes.title}>{item.title}</span>
                     <span className={classes.time}>all day</span>
+                    <span className={classes.about}>{about(item)}</span>
                   </button>
                 ))}
               </div>
@@ -154,6 +163,7 @@ export function Week({
                   >
                     <span className={classes.title}>{b.item.title}</span>
                     <span className={classes.time}>{times(b, zone)}</span>
+                    <span className={classes.about}>{about(b.item)}</span>
                   </button>
                 ))}
                 {day === today && (
