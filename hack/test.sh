@@ -110,7 +110,7 @@ kube() {
 		settings=$(hack/cluster.sh env) || return
 		eval "$settings"
 	fi
-	go test -tags kube -count=1 -timeout 40m ./internal/runtime/kube
+	go test -tags kube -count=1 -timeout 40m ./internal/runtime/kube ./internal/secret
 }
 
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }

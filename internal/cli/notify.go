@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/notify"
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 func (a *app) notify() *cobra.Command {
@@ -70,7 +71,7 @@ func (a *app) testTarget(ctx context.Context, declared *estate.Estate, name stri
 			if t.Name != name {
 				continue
 			}
-			address, err := estate.Secret(declared.Root, t.URL)
+			address, err := secret.Read(ctx, declared.Root, t.URL)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 // environment checks an Environment by itself.
@@ -153,7 +155,7 @@ func (d *document) database(db Database) {
 		case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "":
 			d.problem("database.url", "is no URL of a PostgreSQL server", "postgresql://USER@HOST:5432/postgres?sslmode=verify-full")
 		case hasPassword(u):
-			d.problem("database.url", "holds a password; a secret never stands in an estate", "name it in database.password as env:NAME or file:PATH")
+			d.problem("database.url", "holds a password; a secret never stands in an estate", "name it in database.password as env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY")
 		case u.User.Username() == "":
 			d.problem("database.url", "names no user", "postgresql://USER@HOST:5432/postgres")
 		case u.Hostname() == "" && u.Query().Get("host") == "":
@@ -164,8 +166,8 @@ func (d *document) database(db Database) {
 		return
 	}
 	switch {
-	case !secretRule.MatchString(db.Password):
-		d.problem("database.password", "is no reference; a secret never stands in an estate", "env:NAME or file:PATH")
+	case !secret.Is(db.Password):
+		d.problem("database.password", "is no reference; a secret never stands in an estate", secret.Forms)
 	case !d.given("database.url"):
 		d.problem("database.password", "is given without database.url", "the server that Waybill runs needs none; remove the line")
 	}
@@ -179,7 +181,7 @@ func (d *document) redis(r Redis) {
 		case err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) || u.Opaque != "" || u.Scheme == "unix" && u.Path == "" || u.Scheme != "unix" && u.Hostname() == "":
 			d.problem("redis.url", "is no URL of a Redis server", "redis://HOST:6379, rediss://HOST:6379 or unix:///PATH")
 		case hasPassword(u):
-			d.problem("redis.url", "holds a password; a secret never stands in an estate", "name it in redis.password as env:NAME or file:PATH")
+			d.problem("redis.url", "holds a password; a secret never stands in an estate", "name it in redis.password as env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY")
 		}
 	}
 	d.sessions(r)
@@ -187,8 +189,8 @@ func (d *document) redis(r Redis) {
 		return
 	}
 	switch {
-	case !secretRule.MatchString(r.Password):
-		d.problem("redis.password", "is no reference; a secret never stands in an estate", "env:NAME or file:PATH")
+	case !secret.Is(r.Password):
+		d.problem("redis.password", "is no reference; a secret never stands in an estate", secret.Forms)
 	case !d.given("redis.url"):
 		d.problem("redis.password", "is given without redis.url", "")
 	}

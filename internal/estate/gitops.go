@@ -7,12 +7,12 @@ import "time"
 type Repository struct {
 	Remote     string        `yaml:"remote" json:"remote"`                     // https://…, ssh://…, git@host:path or a folder; a user may be in it, a password never
 	Branch     string        `yaml:"branch" json:"branch"`                     // what is declared; default main
-	Password   string        `yaml:"password" json:"password,omitempty"`       // reference to the user's password or token, for https: env:NAME or file:PATH
+	Password   string        `yaml:"password" json:"password,omitempty"`       // reference to the user's password or token, for https: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY
 	SSHKey     string        `yaml:"ssh_key" json:"ssh_key,omitempty"`         // file with the private key, for ssh; default: as ssh itself is configured
 	KnownHosts string        `yaml:"known_hosts" json:"known_hosts,omitempty"` // file with the server's key, for ssh; default: the user's own
 	Poll       time.Duration `yaml:"poll" json:"poll"`                         // how often the remote is asked; 0s: only when it is told, see docs/gitops.md; default 1m
 	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
-	Webhook    string        `yaml:"webhook" json:"webhook,omitempty"`         // reference to the secret that the forge signs its calls of /hooks/estate with: env:NAME or file:PATH; default: nobody is answered there
+	Webhook    string        `yaml:"webhook" json:"webhook,omitempty"`         // reference to the secret that the forge signs its calls of /hooks/estate with: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY; default: nobody is answered there
 	Forge      Forge         `yaml:"forge" json:"forge,omitzero"`              // where pull requests are opened for such branches; default: people open them
 
 	Signers   []Signer    `yaml:"signers" json:"signers,omitempty"`     // who may sign commits, by which keys; default: nobody is asked for a signature
@@ -25,7 +25,7 @@ type Forge struct {
 	Kind    string `yaml:"kind" json:"kind"`                 // github, gitlab or gitea (Forgejo too); default: by the host, where it is github.com, gitlab.com or codeberg.org
 	URL     string `yaml:"url" json:"url,omitempty"`         // at which people see it, for example https://git.example.com; default: the host of the remote, by https
 	Project string `yaml:"project" json:"project,omitempty"` // owner/name there; default: as in the remote
-	Token   string `yaml:"token" json:"token,omitempty"`     // reference to the token of somebody who may open pull requests: env:NAME or file:PATH; default: the remote's password
+	Token   string `yaml:"token" json:"token,omitempty"`     // reference to the token of somebody who may open pull requests: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY; default: the remote's password
 }
 
 // Signer is somebody, or a forge, whose signature on a commit counts.

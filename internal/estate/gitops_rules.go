@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/forge"
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 var (
@@ -39,17 +40,17 @@ func (d *document) repository(r *Repository) {
 		d.problem("remote", "a Git remote by "+shorten(u.Scheme)+":// is not supported", "https://…, ssh://…, git@host:path or a folder")
 	default:
 		if _, secret := u.User.Password(); secret {
-			d.problem("remote", "holds a password", "name where it stands: password: env:NAME or file:PATH")
+			d.problem("remote", "holds a password", "name where it stands: password: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY")
 		}
 	}
 	if !d.unread("branch") && (!branchRule.MatchString(r.Branch) || strings.Contains(r.Branch, "..") || strings.HasSuffix(r.Branch, "/")) {
 		d.problem("branch", shorten(r.Branch)+" is no name of a branch", "")
 	}
-	if r.Password != "" && !d.unread("password") && !secretRule.MatchString(r.Password) {
-		d.problem("password", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	if r.Password != "" && !d.unread("password") && !secret.Is(r.Password) {
+		d.problem("password", "is no reference to a secret", secret.Forms+"; the secret itself never stands here")
 	}
-	if r.Webhook != "" && !d.unread("webhook") && !secretRule.MatchString(r.Webhook) {
-		d.problem("webhook", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	if r.Webhook != "" && !d.unread("webhook") && !secret.Is(r.Webhook) {
+		d.problem("webhook", "is no reference to a secret", secret.Forms+"; the secret itself never stands here")
 	}
 	within(d, "poll", r.Poll, pollSpan, "0s: only when the server is told")
 	if d.given("propose") && !d.unread("propose") {
@@ -87,7 +88,7 @@ func (d *document) forge(r *Repository) {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
 		d.problem("forge.url", "is no address of a forge", "for example https://git.example.com")
 	case u.User != nil:
-		d.problem("forge.url", "holds a user", "name the token in forge.token as env:NAME or file:PATH")
+		d.problem("forge.url", "holds a user", "name the token in forge.token as env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY")
 	case f.Kind == "":
 		d.problem("forge.kind", "is missing, and the host does not tell it", "one of "+strings.Join(kinds, ", "))
 	case f.Project == "" || !projectRule.MatchString(f.Project):
@@ -99,10 +100,10 @@ func (d *document) forge(r *Repository) {
 	}
 	switch {
 	case d.unread("forge.token"):
-	case f.Token != "" && !secretRule.MatchString(f.Token):
-		d.problem("forge.token", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	case f.Token != "" && !secret.Is(f.Token):
+		d.problem("forge.token", "is no reference to a secret", secret.Forms+"; the secret itself never stands here")
 	case f.Token == "" && r.Password == "":
-		d.problem("forge.token", "is missing", "env:NAME or file:PATH, of somebody who may open pull requests")
+		d.problem("forge.token", "is missing", "env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY, of somebody who may open pull requests")
 	}
 }
 

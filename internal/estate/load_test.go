@@ -3,9 +3,7 @@ package estate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -171,29 +169,4 @@ func TestGitFails(t *testing.T) {
 	if err != nil { // git words it differently by version; what counts is that no wrong commit comes out
 		require.ErrorContains(t, err, "estate: find the commit of")
 	}
-}
-
-func TestSecret(t *testing.T) {
-	root := write(t, map[string]string{"pg": "hunter2\n", "empty": "\n", "two": "a\nb\n", "long": strings.Repeat("x", maxSecret+1)})
-	t.Setenv("WAYBILL_TEST_SECRET", "from env")
-	for reference, want := range map[string]string{
-		"file:pg": "hunter2", "file:" + root + "/pg": "hunter2", "env:WAYBILL_TEST_SECRET": "from env",
-	} {
-		got, err := Secret(root, reference)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-	}
-	for reference, want := range map[string]string{
-		"hunter2":                 "estate: this is no reference to a secret; env:NAME or file:PATH expected",
-		"env:WAYBILL_TEST_ABSENT": "estate: read secret env:WAYBILL_TEST_ABSENT: the variable is not set; set it where the server is started",
-		"file:empty":              "estate: read secret file:empty: one line with the secret expected",
-		"file:two":                "estate: read secret file:two: one line with the secret expected",
-		"file:long":               "estate: read secret file:long: the file is longer than 4096 bytes",
-		"file:.":                  "estate: read secret file:.: it is no regular file",
-	} {
-		_, err := Secret(root, reference)
-		require.EqualError(t, err, want)
-	}
-	_, err := Secret(root, "file:gone")
-	require.True(t, errors.Is(err, fs.ErrNotExist))
 }

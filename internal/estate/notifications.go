@@ -15,7 +15,7 @@ type Notifications struct {
 // NotificationTarget is one place where people look: a mailbox, a chat, a webhook.
 type NotificationTarget struct {
 	Name         string   `yaml:"name" json:"name"`
-	URL          string   `yaml:"url" json:"url"`                             // where the address stands, which is a secret: env:NAME or file:PATH. It holds smtp(s)://USER:PASSWORD@HOST:PORT, https://… for a webhook, or slack://, teams://, mattermost:// and others for a chat
+	URL          string   `yaml:"url" json:"url"`                             // where the address stands, which is a secret: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY. It holds smtp(s)://USER:PASSWORD@HOST:PORT, https://… for a webhook, or slack://, teams://, mattermost:// and others for a chat
 	From         string   `yaml:"from" json:"from,omitempty"`                 // mail alone: the sender's address
 	To           []string `yaml:"to" json:"to,omitempty"`                     // mail alone: the receivers' addresses
 	Events       []string `yaml:"events" json:"events,omitempty"`             // waiting, failed, rolled_back, freeze, emergency, isolation, limit, noisy; default: all

@@ -5,6 +5,8 @@ import (
 	"net/mail"
 	"slices"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 var (
@@ -37,10 +39,10 @@ func (d *document) notifications(n *Notifications) {
 			d.problem(at+".name", shorten(t.Name)+" names another target already", "")
 		}
 		names[t.Name] = true
-		d.need(at+".url", "env:NAME or file:PATH")
-		if d.given(at+".url") && !d.unread(at+".url") && !secretRule.MatchString(t.URL) {
+		d.need(at+".url", secret.Forms)
+		if d.given(at+".url") && !d.unread(at+".url") && !secret.Is(t.URL) {
 			// What stands there may be the secret itself: it is not repeated.
-			d.problem(at+".url", "is no reference to a secret; env:NAME or file:PATH expected", "the address holds a password or a token, which does not belong into an estate")
+			d.problem(at+".url", "is no reference to a secret; env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY expected", "the address holds a password or a token, which does not belong into an estate")
 		}
 		d.once(at+".events", t.Events)
 		for j, event := range t.Events {

@@ -27,7 +27,6 @@ var (
 	labelRule      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	labelValueRule = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$`)
 	settingRule    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	secretRule     = regexp.MustCompile(`^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`)
 	durationRule   = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
 	percentRule    = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?%$`)
 )

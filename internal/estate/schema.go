@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 //go:generate go run ./gen -out ../../docs/schemas
@@ -243,7 +245,7 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Environment.settings":
 		s.Names = &schema{Pattern: settingRule.String(), Not: &schema{Enum: words(slices.Sorted(maps.Keys(reserved)))}}
 	case "TenantTemplate.admin_password", "Environment.database.password", "Environment.redis.password":
-		s.Pattern = secretRule.String()
+		s.Pattern = secret.Pattern
 	case "Environment.class", "Classification.class":
 		s.Enum = words(classes)
 	case "Environment.rehearsal":
@@ -331,7 +333,7 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Notifications.targets[].name":
 		name(s)
 	case "Notifications.targets[].url":
-		s.Pattern = secretRule.String()
+		s.Pattern = secret.Pattern
 	case "Notifications.targets[].events":
 		s.Items.Enum = words(notificationEvents)
 	case "Notifications.targets[].environments":
@@ -341,7 +343,7 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Repository.branch":
 		s.Pattern = branchRule.String()
 	case "Repository.password", "Repository.webhook":
-		s.Pattern = secretRule.String()
+		s.Pattern = secret.Pattern
 	case "Repository.propose":
 		s.Enum = words(proposes)
 	case "Repository.signed":

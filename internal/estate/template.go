@@ -18,7 +18,7 @@ type TenantTemplate struct {
 	Ring          string            `yaml:"ring" json:"ring,omitempty"`                     // of the environments' rings; default: the one whose labels the tenant has
 	Labels        map[string]string `yaml:"labels" json:"labels,omitempty"`                 // of the tenants, for policies, calendars and rings to select by
 	Data          string            `yaml:"data" json:"data,omitempty"`                     // ENVIRONMENT/TENANT[/CHECKPOINT] whose data a new tenant begins with, by default its newest checkpoint; empty: modules without any data
-	AdminPassword string            `yaml:"admin_password" json:"admin_password,omitempty"` // of the user admin, by reference: env:NAME or file:PATH; without data it is needed, for Odoo's own is known to everybody
+	AdminPassword string            `yaml:"admin_password" json:"admin_password,omitempty"` // of the user admin, by reference: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY; without data it is needed, for Odoo's own is known to everybody
 }
 
 // nameMark stands for the tenant's name in the host names of a template.

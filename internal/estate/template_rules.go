@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 func (t *TenantTemplate) fill(given func(string) bool) {
@@ -49,10 +51,10 @@ func (d *document) template(t *TenantTemplate) {
 	}
 	switch {
 	case d.unread("admin_password"):
-	case t.AdminPassword != "" && !secretRule.MatchString(t.AdminPassword):
-		d.problem("admin_password", "is no reference to a secret", "env:NAME or file:PATH; the secret itself never stands here")
+	case t.AdminPassword != "" && !secret.Is(t.AdminPassword):
+		d.problem("admin_password", "is no reference to a secret", secret.Forms+"; the secret itself never stands here")
 	case t.AdminPassword == "" && t.Data == "" && !d.unread("data"):
-		d.problem("admin_password", "is missing: without data of its own a tenant would begin with Odoo's user admin, whose password everybody knows", "env:NAME or file:PATH, or data: with a tenant to begin with")
+		d.problem("admin_password", "is missing: without data of its own a tenant would begin with Odoo's user admin, whose password everybody knows", "env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY, or data: with a tenant to begin with")
 	}
 }
 

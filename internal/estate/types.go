@@ -89,7 +89,7 @@ type Database struct {
 // Redis is a Redis server of an environment.
 type Redis struct {
 	URL      string `yaml:"url" json:"url,omitempty"`           // of the server: redis://HOST:PORT, rediss:// with TLS, or unix:///PATH; without a password
-	Password string `yaml:"password" json:"password,omitempty"` // by reference: env:NAME or file:PATH
+	Password string `yaml:"password" json:"password,omitempty"` // by reference: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY
 	Sessions bool   `yaml:"sessions" json:"sessions,omitempty"` // people's sessions are kept there and not in files; default false
 	Volatile bool   `yaml:"volatile" json:"volatile,omitempty"` // it may forget them when it is restarted: people then log in again; default false
 }

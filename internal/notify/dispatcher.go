@@ -15,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/calendar"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/secret"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -167,8 +168,8 @@ func (d *Dispatcher) tell(ctx context.Context, root string, targets []estate.Not
 	}
 	read := d.Secret
 	if read == nil {
-		read = func(_ context.Context, root, reference, _ string) (string, error) {
-			return estate.Secret(root, reference)
+		read = func(ctx context.Context, root, reference, _ string) (string, error) {
+			return secret.Read(ctx, root, reference)
 		}
 	}
 	address, err := read(ctx, root, targets[i].URL, delivery.Target)

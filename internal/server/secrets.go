@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/secret"
 )
 
 // readsEvery is how often the same use of a secret is written down: Git is asked each minute, and a step of a promotion
@@ -49,7 +49,7 @@ func (r *secretReads) count(u secretUse, now time.Time) (since int, write bool) 
 // secret reads what a reference of the estate stands for, and writes into the ledger which it was and what it was read for. That
 // it cannot be written down keeps nobody from working: the log says so.
 func (s *server) secret(ctx context.Context, root, reference, purpose string) (string, error) {
-	value, err := estate.Secret(root, reference)
+	value, err := secret.Read(ctx, root, reference)
 	if since, write := s.reads.count(secretUse{reference, purpose, err == nil}, time.Now()); write {
 		payload := map[string]any{"secret": reference, "for": purpose, "found": err == nil}
 		if since > 0 {
