@@ -37,8 +37,8 @@ test: ## Everything that guards a change, on real parts; sets up what it needs (
 ##@ Further tests
 
 .PHONY: test-unit
-test-unit: ## What needs no root, no Docker and no Odoo (three to eight minutes)
-	go test ./...
+test-unit: ## What needs no root, no Docker and no Odoo, without the long tests, which make test runs
+	go test -short ./...
 
 .PHONY: test-all
 test-all: ## test, cosign, logins at an OpenID provider, pull requests at a forge, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency

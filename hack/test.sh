@@ -56,6 +56,7 @@ manifests() {
 	export WAYBILL_TEST_ADDONS
 }
 
+# Without -short: the long tests too, which make test-unit leaves out.
 unit() { go test ./...; }
 # The packages that have tests with these tags; the others ran with the unit tests.
 tagged() { grep -lE '^//go:build .*(odoo|docker)' -r --include='*_test.go' examples internal | xargs -n1 dirname | sort -u | sed 's|^|./|'; }

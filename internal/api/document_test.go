@@ -18,6 +18,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 )
 
@@ -418,11 +419,13 @@ func (b *bench) bombard(d document, x things, seed uint64, rounds int) int {
 }
 
 func TestGeneratedRequests(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	t.Logf("%d requests", b.bombard(b.document(), b.made("somebody", "generated"), 9, 8))
 }
 
 func FuzzRequests(f *testing.F) {
+	long.Test(f)
 	b := setup(f)
 	d, x := b.document(), b.made("somebody", "fuzzed")
 	f.Add(uint64(1))

@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -369,6 +370,7 @@ func TestStreamsAreBounded(t *testing.T) {
 
 // Streams on which nothing happens cost little, keep nobody waiting, and hear of what does happen.
 func TestThousandsOfIdleStreams(t *testing.T) {
+	long.Test(t)
 	const streams = 2000
 	b := setup(t)
 	users := []estate.User{user("idle0", estate.RoleViewer), user("idle1", estate.RoleViewer), user("idle2", estate.RoleViewer)}

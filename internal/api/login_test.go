@@ -15,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // browser keeps cookies, and says where its requests come from.
@@ -169,6 +170,7 @@ func TestLoginRotates(t *testing.T) {
 }
 
 func TestSessionsEnd(t *testing.T) {
+	long.Test(t)
 	anna := user("anna", estate.RoleOperator, "production")
 	for name, test := range map[string]struct {
 		does func(b *bench)
@@ -246,6 +248,7 @@ func TestSessionsOfTokens(t *testing.T) {
 // Whatever is wrong with a name or a password, the answer is the same; too many are not compared any more, and a token
 // still opens.
 func TestWrongPasswords(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	b.declare(user("anna", estate.RoleViewer), user("bert", estate.RoleViewer))
 	b.setPassword("anna")

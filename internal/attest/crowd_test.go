@@ -9,11 +9,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // Many servers attach to one image at once: none of their attestations is lost, neither for Waybill
 // nor for other tools, which know the API and the index only.
 func TestManyAttachAtOnce(t *testing.T) {
+	long.Test(t)
 	const servers, each = 12, 3
 	onBoth(t, func(t *testing.T, s *stand) {
 		key := newKey(t)

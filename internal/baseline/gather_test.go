@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
@@ -24,6 +25,7 @@ var server = postgrestest.Shared(postgres.Options{TCP: true, Settings: map[strin
 
 // TestARealPostgres: what a server, a database, a role and a session say is told apart.
 func TestARealPostgres(t *testing.T) {
+	long.Test(t)
 	url := server(t).URL("postgres")
 	own, err := GatherPostgres(t.Context(), url)
 	require.NoError(t, err)
@@ -71,6 +73,7 @@ func TestARealPostgres(t *testing.T) {
 
 // TestARealPgBouncer: its modes are told apart by what it does, not by what its port is.
 func TestARealPgBouncer(t *testing.T) {
+	long.Test(t)
 	binary, err := exec.LookPath("pgbouncer")
 	require.NoError(t, err, "install it: hack/setup.sh packages checks")
 	behind, err := pgx.ParseConfig(server(t).URL("postgres"))

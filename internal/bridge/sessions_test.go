@@ -5,10 +5,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // TestSessionsInRedis runs the tests of the bridge's sessions on a real Redis server, with the distribution's Python and client.
 func TestSessionsInRedis(t *testing.T) {
+	long.Test(t)
 	const python = "/usr/bin/python3"
 	require.NoError(t, exec.CommandContext(t.Context(), python, "-c", "import redis").Run(), "install what they need: hack/setup.sh packages redis")
 	_, err := exec.LookPath("redis-server")

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestBadInput(t *testing.T) {
+	long.Test(t)
 	type input struct {
 		repo    *repo
 		options *Options

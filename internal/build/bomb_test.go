@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // boundedMemory runs f and fails when the process needed more than limit bytes beyond what it had.
@@ -109,6 +111,7 @@ func with(more map[string]string) map[string]string {
 }
 
 func TestBombsForBases(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	b.repo.module("acme_lane", lane)
 	b.repo.commit("one")
@@ -237,6 +240,7 @@ func TestBudget(t *testing.T) {
 }
 
 func TestBombsInTheSource(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	for name, c := range map[string]struct {
 		write func(r *repo)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/registry"
 )
 
@@ -101,6 +102,7 @@ func (c *cutBody) Read(p []byte) (int, error) {
 }
 
 func TestRegistryThatCutsTheUpload(t *testing.T) {
+	long.Test(t)
 	images := t.TempDir()
 	handler, err := registry.Handler(images, func(user, password string) bool { return user == "u" && password == "p" })
 	require.NoError(t, err)

@@ -13,12 +13,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/registry"
 )
 
 // What is remembered must be what Git says when it is asked for each folder: over lines of commits,
 // reverts, merges, empty commits and modules that come and go.
 func TestLastChangesAreGits(t *testing.T) {
+	long.Test(t)
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7))

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/odoo"
 )
 
 // TestLimits: what would need memory without bound is refused with a clear reason; what is large and
 // allowed takes a bounded amount.
 func TestLimits(t *testing.T) {
+	long.Test(t)
 	repeat := strings.Repeat
 	xml := func(text []byte) error { _, err := readXML(text); return err }
 	csv := func(text []byte) error { _, err := readCSV(text); return err }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -128,6 +129,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestDamageIsFound(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	m := b.capture("")
 	_, err := b.store.Verify(ctx, m.Ref(), nil)
@@ -194,6 +196,7 @@ func TestDamageIsFound(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	m := b.capture("")
 	stranger, err := age.GenerateX25519Identity()
@@ -226,6 +229,7 @@ func TestKeys(t *testing.T) {
 
 // Rows are written and deleted all the time; what is restored is one moment of it.
 func TestCaptureWhileWritten(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	b.exec(b.db, "CREATE TABLE a (n int); CREATE TABLE b (n int)") // always equally long
 	b.exec(b.db, "ALTER TABLE a OWNER TO "+b.owner+"; ALTER TABLE b OWNER TO "+b.owner)
@@ -263,6 +267,7 @@ func TestCaptureWhileWritten(t *testing.T) {
 }
 
 func TestRestoreWhereTheLocaleIsMissing(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	m := b.capture("")
 	m.Locale.Ctype = "xx_XX.UTF-8"
@@ -276,6 +281,7 @@ func TestRestoreWhereTheLocaleIsMissing(t *testing.T) {
 
 // A manifest that does not fit its dump: the restore notices, and leaves nothing.
 func TestRestoreComparesRows(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	m := b.capture("")
 	m.Tables["public.res_partner"]--
@@ -291,6 +297,7 @@ func TestRestoreComparesRows(t *testing.T) {
 }
 
 func TestRetain(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	var all []*Manifest
 	for i := range 4 {
@@ -335,6 +342,7 @@ func TestRetain(t *testing.T) {
 
 // A deletion of files under way: a capture waits for its end.
 func TestCaptureWaitsForDeletion(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	flag := collectingKey("production", "acme")
 	require.NoError(t, b.store.putPlain(ctx, flag, mark{}))

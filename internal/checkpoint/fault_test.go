@@ -18,6 +18,8 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // childEnv makes this test binary a process that does one piece of work and stops at a stage for good, to be killed.
@@ -88,6 +90,7 @@ func (b *bundle) killedAt(e errand) {
 }
 
 func TestCaptureKilled(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	want := b.content(b.db)
 	for i, at := range []errand{{Stage: "dump"}, {Stage: "dump", Done: 5}, {Stage: "upload", Done: 3}, {Stage: "filestore", Done: 11}, {Stage: "manifest"}} {
@@ -125,6 +128,7 @@ func TestCaptureKilled(t *testing.T) {
 }
 
 func TestRestoreKilled(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	want := b.content(b.db)
 	m := b.capture("")
@@ -144,6 +148,7 @@ func TestRestoreKilled(t *testing.T) {
 
 // A killed capture's plain dump does not lie about until the same one is tried again: any later work removes it.
 func TestLeftoversOfTheDeadAreRemoved(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	sub := b.subject("dead")
 	b.killedAt(errand{Capture: &sub, Stage: "upload", Done: 1})
@@ -171,6 +176,7 @@ func used(t *testing.T, dir string) uint64 {
 }
 
 func TestFullDisk(t *testing.T) {
+	long.Test(t)
 	t.Run("temp beforehand", func(t *testing.T) {
 		b := setup(t)
 		b.store.TempDir = tiny(t, 1<<20)
@@ -229,6 +235,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	for _, stage := range []string{"dump", "upload", "filestore"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -245,6 +252,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestOneCaptureAtATime(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	started, finish := make(chan struct{}), make(chan struct{})
 	first := make(chan error, 1)
@@ -265,6 +273,7 @@ func TestOneCaptureAtATime(t *testing.T) {
 }
 
 func TestOneRestoreAtATime(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	m, other := b.capture(""), b.capture("")
 	to := b.target("cp_onerestore_new")
@@ -288,6 +297,7 @@ func TestOneRestoreAtATime(t *testing.T) {
 
 // The same over the S3 protocol.
 func TestS3(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket("waybill"))

@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/server"
@@ -169,6 +170,7 @@ func people(t *testing.T, data string, users ...string) func(who string, args ..
 // Production asks for one approval: what is promoted waits, and says for whom; who asked cannot agree, and who comes with
 // no token or one that was revoked is turned away; somebody else agrees, and it goes on.
 func TestSomebodyElseApproves(t *testing.T) {
+	long.Test(t)
 	data := serving(t, asksPeople)
 	ship(t, data)
 	as := people(t, data, "anna", "bert", "vera")

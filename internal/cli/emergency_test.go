@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/gate"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 const asksMuch = `kind: Product
@@ -53,6 +54,7 @@ users:
 // What waits says for what and from when, and keeps nobody who does not want to wait; a closed window stops no emergency, which
 // somebody else confirms.
 func TestWaitingAtTheGatesAndTheEmergencyPath(t *testing.T) {
+	long.Test(t)
 	opens := time.Now().UTC().AddDate(0, 2, 0).Truncate(24 * time.Hour).Add(22 * time.Hour)
 	data := serving(t, strings.Replace(asksMuch, "OPENS", opens.Format("2006-01-02T15:04"), 1))
 	ship(t, data)

@@ -6,9 +6,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestCopyAndHandOver(t *testing.T) {
+	long.Test(t)
 	s, err := Open(t.Context(), cluster(t).URL("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(s.Close)

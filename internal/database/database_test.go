@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
@@ -61,6 +62,7 @@ func (b bundle) connect(role, db string) *pgx.Conn {
 }
 
 func TestLoginActsAsOwner(t *testing.T) {
+	long.Test(t)
 	b, ctx := setup(t), t.Context()
 	b.login("Pool-One")
 	b.login("Pool-One")
@@ -131,6 +133,7 @@ func TestSetAccessRefusesAHoleInTheFence(t *testing.T) {
 // The storm: clients that reconnect without pause and each commit what they can. After the fence has
 // come down, not one more commit.
 func TestFenceUnderAStorm(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

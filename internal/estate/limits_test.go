@@ -10,6 +10,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func smallFiles() map[string][]byte {
@@ -18,6 +20,7 @@ func smallFiles() map[string][]byte {
 
 // Input made to break a reader is refused with one line, quickly.
 func TestHostileInput(t *testing.T) {
+	long.Test(t)
 	laughs := "kind: Tenant\nname: a\nenvironment: test\nhosts: &a0 [a.example]\n"
 	for i := range 9 {
 		laughs += fmt.Sprintf("x%d: &a%d [%s]\n", i, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 9), ", "))
@@ -74,6 +77,7 @@ func manyKeys(n int) string {
 }
 
 func TestDocumentLimit(t *testing.T) {
+	long.Test(t)
 	files := smallFiles()
 	for i := range 5 {
 		files[fmt.Sprintf("a%d.yaml", i)] = []byte(strings.Repeat("---\nkind: X\n", maxDocuments/4))

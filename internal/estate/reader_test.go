@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestReaderSeesEveryChange(t *testing.T) {
+	long.Test(t)
 	dir := write(t, map[string]string{"product.yaml": productYAML, "test.yaml": environmentYAML, "access.yaml": "kind: Access\nusers:\n  - name: anna\n    roles: [{role: viewer, environments: [test]}]\n"})
 	r := Reader{}
 	load := func() *Estate {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -34,6 +35,7 @@ func workers(n string) map[string]string {
 }
 
 func TestAConfigurationIsAPromotionToo(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.serves()
@@ -74,6 +76,7 @@ func TestAConfigurationIsAPromotionToo(t *testing.T) {
 }
 
 func TestAReleaseTakesItsConfigurationAlong(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.serves()
@@ -92,6 +95,7 @@ func TestAReleaseTakesItsConfigurationAlong(t *testing.T) {
 }
 
 func TestWhatNoPoolCanBringAbout(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.serves()

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 )
 
@@ -36,6 +37,7 @@ func (o *office) tenants() (names []string) {
 }
 
 func TestATenantIsDeclaredByACommit(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	commit, err := o.Declare(t.Context(), add(shop), saying("production: tenant shop"))
@@ -68,6 +70,7 @@ func TestATenantIsDeclaredByACommit(t *testing.T) {
 
 // What does not hold together never becomes a commit.
 func TestNothingBrokenIsCommitted(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	before, err := o.Repository.Head(t.Context())
@@ -108,6 +111,7 @@ func TestATenantIsDeclaredInAFolder(t *testing.T) {
 
 // Where people merge what is changed, a tenant that they have taken out already needs no change: it can be purged.
 func TestWhatIsNotThereNeedsNoPermission(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.Propose = estate.ProposeBranch

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/promotion"
@@ -174,6 +175,7 @@ func TestACommitIsAPromotion(t *testing.T) {
 }
 
 func TestWhatWentBackIsWrittenDown(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.forge.push(t, map[string]string{"targets/production.yaml": target("production", "r2")})
@@ -194,6 +196,7 @@ func TestWhatWentBackIsWrittenDown(t *testing.T) {
 
 // What came in by the emergency path is written down in Git afterwards, and is not promoted once more.
 func TestAnEmergencyIsWrittenDown(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	declared, err := o.Declared(t.Context())
@@ -218,6 +221,7 @@ func TestAnEmergencyIsWrittenDown(t *testing.T) {
 }
 
 func TestGitIsAwayWhileARollbackHappens(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.forge.push(t, map[string]string{"targets/production.yaml": target("production", "r2")})
@@ -240,6 +244,7 @@ func TestGitIsAwayWhileARollbackHappens(t *testing.T) {
 }
 
 func TestAServerDiesAfterItsPush(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.forge.push(t, map[string]string{"targets/production.yaml": target("production", "r2")})
@@ -260,6 +265,7 @@ func TestAServerDiesAfterItsPush(t *testing.T) {
 }
 
 func TestAPersonWantsSomethingElseMeanwhile(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.forge.push(t, map[string]string{"targets/production.yaml": target("production", "r2")})
@@ -275,6 +281,7 @@ func TestAPersonWantsSomethingElseMeanwhile(t *testing.T) {
 }
 
 func TestHistoryThatWasRewritten(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	in, err := o.store.EstateHead(t.Context())
@@ -293,6 +300,7 @@ func TestHistoryThatWasRewritten(t *testing.T) {
 }
 
 func TestACommitThatDoesNotHoldTogether(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.forge.push(t, map[string]string{"targets/production.yaml": "kind: Target\nenvironment: nowhere\nrelease: latest\n"})
@@ -309,6 +317,7 @@ func TestACommitThatDoesNotHoldTogether(t *testing.T) {
 }
 
 func TestPromotingCommits(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	p, err := o.Target(t.Context(), estate.Target{Environment: "production", Release: digest("r2"), Name: "r2"}, Author{"bob", "bob@acme.example"}, false)
@@ -330,6 +339,7 @@ func TestPromotingCommits(t *testing.T) {
 }
 
 func TestATargetAmongOtherDocuments(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	require.NoError(t, o.store.PutTenant(t.Context(), store.Tenant{Environment: "production", Name: "acme", Database: "acme_production", Hosts: []string{"acme.example.com"}, Group: "shared"}))
 	whole := declaration + "---\n# ours\n" + target("production", "r1") + "---\n" + target("test", "r1")

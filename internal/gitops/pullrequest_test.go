@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // proposes has the server push a branch for r2, for people to merge.
@@ -22,6 +23,7 @@ func (o *office) proposes() Proposal {
 }
 
 func TestAPullRequestIsMerged(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	p := o.proposes()
@@ -36,6 +38,7 @@ func TestAPullRequestIsMerged(t *testing.T) {
 }
 
 func TestAPullRequestThatConflicts(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	p := o.proposes()
@@ -64,6 +67,7 @@ func TestAPullRequestThatConflicts(t *testing.T) {
 }
 
 func TestABranchThatSaysSomethingElse(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	p := o.proposes()
@@ -80,6 +84,7 @@ func TestABranchThatSaysSomethingElse(t *testing.T) {
 
 // A merge that is taken off the branch again while Git is away during the rollback: what serves is what Git says then.
 func TestAMergeThatIsForcedAway(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	before := run(t, o.forge.folder, "rev-parse", "main")[:40]

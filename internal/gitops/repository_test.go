@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // forge is a real Git server: git http-backend behind HTTP, with a password, which can go away.
@@ -95,6 +97,7 @@ func message(subject string) Message {
 }
 
 func TestHeadFollowsTheRemote(t *testing.T) {
+	long.Test(t)
 	f := newGitHost(t)
 	r := open(t, f.remote())
 	head, err := r.Head(t.Context())

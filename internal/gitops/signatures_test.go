@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // pen is a person's key, as ssh-keygen makes it, and how git signs with it.
@@ -110,6 +111,7 @@ func to(release string) map[string]string {
 }
 
 func TestACommitThatNobodySigned(t *testing.T) {
+	long.Test(t)
 	o, bob := newOffice(t), newPen(t)
 	o.begin()
 	o.signs(everything(map[string]pen{"bob": bob}))
@@ -140,6 +142,7 @@ func TestACommitThatNobodySigned(t *testing.T) {
 }
 
 func TestACommitThatIsPutBack(t *testing.T) {
+	long.Test(t)
 	o, bob := newOffice(t), newPen(t)
 	o.begin()
 	o.signs(everything(map[string]pen{"bob": bob}))
@@ -153,6 +156,7 @@ func TestACommitThatIsPutBack(t *testing.T) {
 }
 
 func TestAKeyThatIsNotKnown(t *testing.T) {
+	long.Test(t)
 	o, bob, mallory := newOffice(t), newPen(t), newPen(t)
 	o.begin()
 	o.signs(everything(map[string]pen{"bob": bob}))
@@ -203,6 +207,7 @@ func TestAPathThatIsProtected(t *testing.T) {
 }
 
 func TestTheServersOwnCommits(t *testing.T) {
+	long.Test(t)
 	o, bob := newOffice(t), newPen(t)
 	o.begin()
 	declared := everything(map[string]pen{"bob": bob})
@@ -232,6 +237,7 @@ func TestTheServersOwnCommits(t *testing.T) {
 }
 
 func TestWhatAMergeBringsIsTheMergers(t *testing.T) {
+	long.Test(t)
 	o, bob, ann := newOffice(t), newPen(t), newPen(t)
 	o.begin()
 	declared := everything(map[string]pen{"bob": bob, "ann": ann})
@@ -269,6 +275,7 @@ func TestWhatAMergeBringsIsTheMergers(t *testing.T) {
 }
 
 func TestWhatMovesAnEnvironmentAlone(t *testing.T) {
+	long.Test(t)
 	o, bob := newOffice(t), newPen(t)
 	o.begin()
 	declared := everything(map[string]pen{"bob": bob})
@@ -302,6 +309,7 @@ func TestTheFirstCommit(t *testing.T) {
 }
 
 func TestHistoryThatWasRewrittenIsSigned(t *testing.T) {
+	long.Test(t)
 	o, bob := newOffice(t), newPen(t)
 	o.begin()
 	o.signs(everything(map[string]pen{"bob": bob}))
@@ -316,6 +324,7 @@ func TestHistoryThatWasRewrittenIsSigned(t *testing.T) {
 }
 
 func TestOpenPGP(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	home, root := t.TempDir(), t.TempDir()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func sumOf(secret, body string) string {
@@ -79,6 +81,7 @@ func TestTheWebhookLetsForgesIn(t *testing.T) {
 
 // With no polling at all, a push comes into force when the forge calls; the same call again changes nothing.
 func TestAPushThatTheForgeTellsOf(t *testing.T) {
+	long.Test(t)
 	o := newOffice(t)
 	o.begin()
 	o.Hook = func() (string, error) { return "let-me-in", nil }

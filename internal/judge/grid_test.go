@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/integrate/quad"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // The likelihood that split keeps is that of the closed form: integrated over the closed form's own
@@ -83,6 +85,7 @@ func lchoose(n, k int64) float64 {
 
 // Both ways to sum the tables' normaliser agree, and neither overflows.
 func TestTiltLargeAndSmall(t *testing.T) {
+	long.Test(t)
 	exact := func(canary, stable, x, y int64, logR float64) float64 {
 		bad, top := x+y, math.Inf(-1)
 		var logs []float64

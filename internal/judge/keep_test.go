@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // A judge that is kept and taken up again, however often, says the same as one that goes on.
@@ -110,6 +112,7 @@ func TestRatio(t *testing.T) {
 
 // A release that is exactly as slow as tolerated goes back no oftener than α says, however long one looks.
 func TestRatioAtItsEdge(t *testing.T) {
+	long.Test(t)
 	bounds := make([]float64, 34) // eight a decade, as the bridge has them
 	for i := range bounds {
 		bounds[i] = .004 * math.Pow(10, float64(i)/8)

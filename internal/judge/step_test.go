@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // start is where the tests' clock begins.
@@ -99,6 +101,7 @@ func TestFalseAlarms(t *testing.T) {
 
 // A canary that is really worse is found, and soon.
 func TestHarmIsFound(t *testing.T) {
+	long.Test(t)
 	random := rand.New(rand.NewPCG(21, 22))
 	for _, c := range []struct {
 		weight, stable, canary float64
@@ -135,6 +138,7 @@ func TestHarmIsFound(t *testing.T) {
 
 // More failures of the canary never make the verdict milder.
 func TestStepIsMonotonic(t *testing.T) {
+	long.Test(t)
 	rank := map[Outcome]int{Pass: 0, Inconclusive: 1, Fail: 2}
 	random := rand.New(rand.NewPCG(31, 32))
 	for range 300 {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/attest"
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestRecordedWithItsActOrNotAtAll(t *testing.T) {
@@ -280,6 +281,7 @@ func TestProof(t *testing.T) {
 // A large ledger is chained and verified in memory that does not grow with it: its payloads alone have several times the
 // limit. make bench-ledger does the same with a hundred thousand rows.
 func TestLarge(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	const n = 20_000
 	b.exec(`insert into ledger_outbox (actor, kind, environment, tenant, promotion, rollout, release, payload)

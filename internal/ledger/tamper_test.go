@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // thief is somebody who may do anything in the database, and does not have the key.
@@ -267,6 +269,7 @@ var thefts = []struct {
 
 // Whatever is done to whichever row is found, and called what it is.
 func TestTampering(t *testing.T) {
+	long.Test(t)
 	b := setup(t)
 	const n = 100
 	b.long(n)

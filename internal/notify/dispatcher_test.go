@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
@@ -139,6 +140,7 @@ func state(t *testing.T, s *store.Store, so func(store.Delivery) bool) store.Del
 
 // An endpoint that fails at first is told in the end, once; the same thing is not told twice.
 func TestRetriedAndTold(t *testing.T) {
+	long.Test(t)
 	quick(t, 5)
 	s := outbox(t)
 	h := startHook(t, 503, 500, 429)
@@ -159,6 +161,7 @@ func TestRetriedAndTold(t *testing.T) {
 
 // After the last pause it is given up, with a record that holds no secret. What no target wants goes nowhere.
 func TestGivenUp(t *testing.T) {
+	long.Test(t)
 	quick(t, 2)
 	s := outbox(t)
 	h := startHook(t, 503, 503, 503)

@@ -6,11 +6,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
 func TestReaddress(t *testing.T) {
+	long.Test(t)
 	ctx := t.Context()
 	db, err := pgx.Connect(ctx, postgrestest.Shared(postgres.Options{})(t).URL("postgres"))
 	require.NoError(t, err)

@@ -6,12 +6,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
 
 // TestUse reads a real PostgreSQL with Odoo's tables as Odoo 19.0 makes them (the columns that are read).
 func TestUse(t *testing.T) {
+	long.Test(t)
 	ctx := t.Context()
 	server := postgrestest.Shared(postgres.Options{})(t)
 	admin, err := pgx.Connect(ctx, server.URL("postgres"))

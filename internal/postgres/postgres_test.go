@@ -16,6 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // folder is a short-named folder that an unprivileged server can reach (t.TempDir is closed to it).
@@ -106,6 +108,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestAfterAKilledServer(t *testing.T) {
+	long.Test(t)
 	c := started(t, options(folder(t)))
 	query(t, c, "SELECT pg_create_restore_point('x')::text") // something to recover
 	pid := postmaster(t, c)
@@ -117,6 +120,7 @@ func TestAfterAKilledServer(t *testing.T) {
 // A lock file whose number now belongs to a process of the same user that is no server: what a
 // rebooted machine or container leaves.
 func TestStaleLockOfALivingStranger(t *testing.T) {
+	long.Test(t)
 	c := started(t, options(folder(t)))
 	lock, err := os.ReadFile(filepath.Join(c.dataDir(), "postmaster.pid"))
 	require.NoError(t, err)
@@ -136,6 +140,7 @@ func TestStaleLockOfALivingStranger(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	long.Test(t)
 	ctx := t.Context()
 	t.Run("other major version", func(t *testing.T) {
 		dir := folder(t)
@@ -195,6 +200,7 @@ func TestRefusals(t *testing.T) {
 
 // The server outlives the process that started it, even when that one's whole group is killed.
 func TestOutlivesItsStarter(t *testing.T) {
+	long.Test(t)
 	const env = "WAYBILL_TEST_START_IN"
 	if dir := os.Getenv(env); dir != "" {
 		_, err := Start(context.Background(), options(dir))

@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 )
 
 // A database that click-odoo-update kept has checksums by its own rule. Only what changed is updated.
 func TestPlanOfADatabaseThatClickOdooUpdated(t *testing.T) {
+	long.Test(t)
 	module := func(name, sum string, depends ...string) release.Module {
 		return release.Module{Name: name, Version: "19.0.1.0", Checksum: sum, Depends: depends}
 	}

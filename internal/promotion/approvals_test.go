@@ -12,6 +12,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/approval"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -104,6 +105,7 @@ func (a *asked) decide(promotion, name string, approve bool) (approval.State, er
 // The story: ann asks, it waits and says for whom; she cannot agree herself, nor can who made the release or has no such
 // role; bert can, and it goes on.
 func TestSomebodyElseApproves(t *testing.T) {
+	long.Test(t)
 	a := asksPeople(t)
 	require.NoError(t, a.store.AddMakers(t.Context(), a.digest(), store.Makers{People: []string{"ci"}, Emails: []string{"cora@example.com"}}))
 	id := a.promote()

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -153,6 +154,7 @@ func (l *lookout) get(host string) (status int, said string) {
 
 // The living tenant serves all the time, while its checkpoint is restored beside it, served, looked at and taken away.
 func TestRestoreBeside(t *testing.T) {
+	long.Test(t)
 	l := newLookout(t)
 	living := l.tenant("acme")
 	people := l.busy(1, l.order)
@@ -207,6 +209,7 @@ func TestRestoreBeside(t *testing.T) {
 
 // What cannot be is refused before anything is written down.
 func TestRestoreBesideIsRefused(t *testing.T) {
+	long.Test(t)
 	l := newLookout(t)
 	other := l.capture("bolt")
 	for says, q := range map[string]BesideRequest{
@@ -259,6 +262,7 @@ func TestRestoreBesideIsRefused(t *testing.T) {
 
 // One that is not neutralised is shown to nobody: nothing of it is left.
 func TestBesideMustBeNeutral(t *testing.T) {
+	long.Test(t)
 	l := newLookout(t)
 	l.jobs.lazy = true
 	id, err := l.beside(BesideRequest{Name: "loud", Host: "loud.example"})
@@ -272,6 +276,7 @@ func TestBesideMustBeNeutral(t *testing.T) {
 
 // What has had its time goes away by itself, and one whose time has not come stays.
 func TestBesideGoesAway(t *testing.T) {
+	long.Test(t)
 	l := newLookout(t)
 	again := expireAgain
 	expireAgain = time.Second
@@ -299,6 +304,7 @@ func TestBesideGoesAway(t *testing.T) {
 
 // Steps that were done and not written down are done again, and a server is killed in the middle of what makes it and of what takes it away.
 func TestBesideHoweverOftenAServerDies(t *testing.T) {
+	long.Test(t)
 	l := newLookout(t)
 	twice(t, KindBeside, KindDropBeside)
 	killed := kills(t, l.engine, "inside:restore", "inside:neutralise", "inside:drop")

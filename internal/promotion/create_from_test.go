@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -228,6 +229,7 @@ func (y *yard) ask(database, sql string, into ...any) {
 }
 
 func TestTenantsFromATemplate(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	first := y.make(NewTenant{Name: "shop1", Template: "retail"})
 	require.Equal(t, store.Promoted, first.Outcome, first.Reason)
@@ -274,6 +276,7 @@ func TestTenantsFromATemplate(t *testing.T) {
 
 // Whatever fails, nothing half-made stays: no document, no database, no files, no tenant.
 func TestATemplateThatFailsHalfWay(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	y.fails.Store(true)
 	r := y.make(NewTenant{Name: "shop3", Template: "retail"})
@@ -302,6 +305,7 @@ func TestATemplateThatFailsHalfWay(t *testing.T) {
 
 // What cannot be recorded at the very end is taken back whole too.
 func TestATemplateThatFailsAtTheEnd(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	steps := procedures[KindCreate]
 	t.Cleanup(func() { procedures[KindCreate] = steps })
@@ -329,6 +333,7 @@ func TestATemplateThatFailsAtTheEnd(t *testing.T) {
 // A server that is killed when a step has done its work, and before that was written down, does the step again with what it had
 // remembered: nothing is made twice.
 func TestATenantIsMadeOnceHoweverOftenAServerDies(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	twice(t, KindCreate)
 	for _, name := range []string{"shop5", "shop6"} { // one that prepares, one that copies
@@ -361,6 +366,7 @@ func (y *yard) gone(name string) {
 }
 
 func TestNewTenantsThatMakeNoSense(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	for name, c := range map[string]struct {
 		NewTenant

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -110,6 +111,7 @@ func TestAnEmergencyWaitsForItsSecondPersonAndIsReviewed(t *testing.T) {
 }
 
 func TestAnEmergencyThatNobodyConfirms(t *testing.T) {
+	long.Test(t)
 	g := atGlass(t, 2*time.Second)
 	e := g.engine()
 	id := g.breakGlass(e)
@@ -138,6 +140,7 @@ func TestAnEmergencyThatNobodyConfirms(t *testing.T) {
 // A confirmation that comes while the gates are asked, or before they are, is not lost; nor does the kill of a server lose
 // the time until which it may come.
 func TestConfirmedWhileTheGatesAreAsked(t *testing.T) {
+	long.Test(t)
 	g := atGlass(t, time.Hour)
 	var e *Engine
 	id := make(chan string, 1)

@@ -20,10 +20,13 @@ import (
 )
 
 // A lease is short, so that another server, or this one after a restart, goes on within seconds.
-const (
+var (
 	leaseTime  = 4 * time.Second
 	heartbeat  = time.Second
 	sweepEvery = 500 * time.Millisecond
+)
+
+const (
 	// sweepAgain is how soon a rollout may be put back to work once more. There must be an end to it:
 	// a job of the same epoch that found the lease taken is done, and one whose server died before it
 	// took the lease is "running" for River's rescue time of an hour. The epoch makes doubles harmless.

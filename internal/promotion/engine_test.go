@@ -25,6 +25,7 @@ import (
 var cluster = postgrestest.Shared(postgres.Options{})
 
 func TestMain(m *testing.M) {
+	leaseTime, heartbeat, sweepEvery = 1500*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond // hundreds of servers die here
 	if url := os.Getenv(serverEnv); url != "" {
 		if err := serveAsOneOfTwo(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)

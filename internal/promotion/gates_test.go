@@ -16,6 +16,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -139,6 +140,7 @@ func TestGatesWaitForTheEventThatConcernsThem(t *testing.T) {
 }
 
 func TestGatesOpenByTimeAlone(t *testing.T) {
+	long.Test(t)
 	g := atGates(t, soak("24h"))
 	e := g.engine()
 	g.serves(24*time.Hour - 8*time.Second) // which even a starved machine does not need to come to the gates
@@ -214,6 +216,7 @@ func TestNothingIsAsked(t *testing.T) {
 }
 
 func TestWindowAndApprovals(t *testing.T) {
+	long.Test(t)
 	g := atGates(t)
 	var mu sync.Mutex
 	have := 0
@@ -284,6 +287,7 @@ var crowded = []estate.PolicyRule{soak("24h"), {ID: "same", Use: "same-digest"},
 
 // TestThousandGates: one event renews the answers of a thousand gates, and opens them.
 func TestThousandGates(t *testing.T) {
+	long.Test(t)
 	const n = 1000
 	g := atGates(t, crowded...)
 	e := g.crowd(n)

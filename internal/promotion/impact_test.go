@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/impact"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/router"
@@ -148,6 +149,7 @@ func says(row impact.Tenant) (list []string) {
 
 // Each tenant is told apart by what its own database says; one that cannot be asked hides no other.
 func TestImpact(t *testing.T) {
+	long.Test(t)
 	s := newShops(t, "acme", "bolt", "cord", "dune", "echo", "fern")
 	s.declared.Environments[0].Rings = []estate.Ring{{Name: "canary", AtOnce: 1, Soak: time.Hour}, {Name: "rest", After: []string{"canary"}, AtOnce: 2}}
 	for i := range s.declared.Tenants {
@@ -230,6 +232,7 @@ func TestImpact(t *testing.T) {
 
 // What a rehearsal found counts as long as it speaks of what would be done now.
 func TestImpactByEvidence(t *testing.T) {
+	long.Test(t)
 	s := newShops(t, "acme", "bolt")
 	s.rehearsed("acme", func(r *rehearsal.Report) { r.RecoveryPoint = time.Now().Add(-8 * 24 * time.Hour) })
 	a := s.assess()
@@ -254,6 +257,7 @@ func TestImpactByEvidence(t *testing.T) {
 
 // What was measured before stands in where nothing was rehearsed, and says that it does.
 func TestImpactByMeasurement(t *testing.T) {
+	long.Test(t)
 	s := newShops(t, "acme", "bolt")
 	_, err := s.store.Pool.Exec(t.Context(), `insert into promotions (id, kind, environment, release, release_name, requested_by, options, estate, estate_commit, finished_at, outcome)
 		values ($1, 'promote', $1, 'x', 'r1', 'ann', '{}', '{}', '', now(), 'promoted')`, s.kind)

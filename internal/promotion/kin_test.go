@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -236,6 +237,7 @@ func TestOneRehearsalForKin(t *testing.T) {
 
 // Where one of them fails, data decide: so each of the others is rehearsed itself, and none takes that evidence.
 func TestKinOfOneThatFails(t *testing.T) {
+	long.Test(t)
 	f := newFamily(t, map[string]Kin{"a": young("s", 100), "b": young("s", 200), "c": young("s", 50)})
 	e, _ := f.run("a")
 	id := f.promote(e, estate.RehearsalAuto)
@@ -295,6 +297,7 @@ func TestKinWaitForTheLastPlan(t *testing.T) {
 
 // One that a person takes out of the promotion stands for nobody any more.
 func TestKinOfOneThatIsTakenBack(t *testing.T) {
+	long.Test(t)
 	f := newFamily(t, map[string]Kin{"a": young("s", 100), "b": young("s", 200), "c": young("s", 50)})
 	e, _ := f.run("a")
 	id := f.promote(e, estate.RehearsalAuto)
@@ -312,6 +315,7 @@ func TestKinOfOneThatIsTakenBack(t *testing.T) {
 
 // A server that dies while one is rehearsed for others: the next one goes on with that rehearsal, and asks for no other.
 func TestKinAfterAKill(t *testing.T) {
+	long.Test(t)
 	f := newFamily(t, map[string]Kin{"a": young("s", 100), "b": young("s", 200), "c": young("s", 50)})
 	e, stop := f.run("a")
 	id := f.promote(e, estate.RehearsalAuto)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -210,6 +211,7 @@ func TestDeleteAndUndelete(t *testing.T) {
 
 // Of those who share a pool one leaves, and the others go on.
 func TestDeleteOfASharedTenant(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	f.sql("rotated_bolt", ownerRole("rotation", "shared"), "create table orders (id serial)")
 	others := f.busy(2, func(ctx context.Context) error {
@@ -252,6 +254,7 @@ func TestDeleteOfASharedTenant(t *testing.T) {
 
 // One that nothing served is deleted as well, and comes back as it was.
 func TestDeleteOfATenantThatNothingServes(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	_, err := f.store.ChangeTenant(t.Context(), "rotation", "cord", store.Lease{}, func(t *store.Tenant) { t.ServingRelease, t.Live = "", store.Live{} })
 	require.NoError(t, err)
@@ -267,6 +270,7 @@ func TestDeleteOfATenantThatNothingServes(t *testing.T) {
 
 // What is suspended may be deleted; where that fails it stays suspended, with what its people read.
 func TestDeleteOfASuspendedTenant(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	id, err := f.engine.Start(t.Context(), f.declared, Request{Kind: KindSuspend, Environment: "rotation", Tenants: []string{"cord"}, Options: Options{Message: "The rent is due."}})
 	require.NoError(t, err)
@@ -296,6 +300,7 @@ func (f *farewell) unwritten(do func()) {
 
 // A tenant whose last checkpoint cannot be taken is opened again.
 func TestDeleteNeedsACheckpoint(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	before := f.tenant("cord")
 	f.unwritten(func() {
@@ -311,6 +316,7 @@ func TestDeleteNeedsACheckpoint(t *testing.T) {
 
 // What fails when all but its end is done is taken back whole: the pool that went away is there again.
 func TestDeleteIsTakenBackWhole(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	steps := procedures[KindDelete]
 	t.Cleanup(func() { procedures[KindDelete] = steps })
@@ -344,6 +350,7 @@ func TestDeleteIsTakenBackWhole(t *testing.T) {
 
 // A tenant that cannot work goes on leaving, and what people read stays.
 func TestUndeleteThatFails(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	f.deleted("cord")
 	before := f.tenant("cord")
@@ -376,6 +383,7 @@ func TestUndeleteThatFails(t *testing.T) {
 }
 
 func TestDeletionsThatMakeNoSense(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	require.NoError(t, f.store.PutTenant(t.Context(), store.Tenant{Environment: "rotation", Name: "dune", Database: "dune", Hosts: []string{"dune.example"}, Group: "shared"}))
 	require.NoError(t, f.store.PutTenant(t.Context(), store.Tenant{Environment: "rotation", Name: "bolt@look", Database: "bolt_look", Hosts: []string{}, Group: "shared"}))
@@ -412,6 +420,7 @@ func TestDeletionsThatMakeNoSense(t *testing.T) {
 
 // Where the estate has a tenant no more it goes from what the store knows, even where the server may not write the estate.
 func TestDeleteOfATenantThatTheEstateDoesNotHave(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	f.declared.Tenants = f.declared.Tenants[:2]
 	delete(f.book.written, "cord")
@@ -435,6 +444,7 @@ func TestDeleteOfATenantThatTheEstateDoesNotHave(t *testing.T) {
 
 // Steps that were done and not written down are done again, and each point within is where a server may be killed.
 func TestLeavingHoweverOftenAServerDies(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	twice(t, KindDelete, KindUndelete, KindPurge)
 	killed := kills(t, f.engine, "inside:checkpoint", "inside:leave", "inside:admit", "inside:undeclare", "inside:drop", "inside:files", "inside:forget")
@@ -492,6 +502,7 @@ func (f *farewell) damage(id string) {
 }
 
 func TestPurge(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	leaving := f.deleted("cord")
 	args := purgeArgs{"rotation", "cord", leaving.Promotion}
@@ -564,6 +575,7 @@ func TestPurge(t *testing.T) {
 
 // A database that is somebody else's by now is not dropped.
 func TestPurgeLeavesWhatIsSomebodyElses(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	f.deleted("cord")
 	args := f.due("cord")
@@ -581,6 +593,7 @@ func TestPurgeLeavesWhatIsSomebodyElses(t *testing.T) {
 
 // The job that was written down with the decision purges by itself.
 func TestPurgeComesByItself(t *testing.T) {
+	long.Test(t)
 	f := newFarewell(t)
 	f.deleted("cord")
 	f.due("cord")

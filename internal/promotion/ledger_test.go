@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -75,6 +76,7 @@ func TestLedgerOfARefusal(t *testing.T) {
 
 // A promotion ends when its rollouts do, also when all of them end in the same instant.
 func TestRolloutsThatEndAtOnce(t *testing.T) {
+	long.Test(t)
 	const tenants, rounds = 6, 5
 	var together sync.WaitGroup
 	b := setup(t, Step{Name: "together", Do: func(context.Context, *Work) (string, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -133,6 +134,7 @@ func (d *depot) ends(id string) store.Rollout {
 // A database server that was lost, and replaced by an empty one, is one that knows neither the databases nor the logins of the
 // pools that go on running. They come back as the runbook says: Waybill is started again, and the database is made from its checkpoint.
 func TestLostDatabaseServer(t *testing.T) {
+	long.Test(t)
 	d := newDepot(t)
 	d.odoo("acme")
 	require.NoError(t, d.order(t.Context()))

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -120,6 +121,7 @@ func (y *yard) lives(group, pool string) {
 
 // People order all the while: whoever was told that an order is placed finds it afterwards, and nobody is refused.
 func TestMoveToPoolsOfItsOwnAndBack(t *testing.T) {
+	long.Test(t)
 	y := newHouse(t)
 	var before int64
 	y.ask("rotated", "select count(*) from orders", &before)
@@ -154,6 +156,7 @@ func TestMoveToPoolsOfItsOwnAndBack(t *testing.T) {
 
 // Whichever step fails, after it has done its work: the tenant is where it was, and serves.
 func TestAMoveThatFails(t *testing.T) {
+	long.Test(t)
 	y := newHouse(t)
 	steps := procedures[KindMove]
 	t.Cleanup(func() { procedures[KindMove] = steps })
@@ -180,6 +183,7 @@ func TestAMoveThatFails(t *testing.T) {
 
 // A server that dies when a step has done its work, or in the middle of it, does it again.
 func TestAMoveHoweverOftenAServerDies(t *testing.T) {
+	long.Test(t)
 	y := newHouse(t)
 	y.declared.Environments[0].HoldBudget = time.Minute
 	twice(t, KindMove)
@@ -191,6 +195,7 @@ func TestAMoveHoweverOftenAServerDies(t *testing.T) {
 }
 
 func TestMovesThatMakeNoSense(t *testing.T) {
+	long.Test(t)
 	y := newHouse(t)
 	for name, c := range map[string]struct {
 		environment, tenant string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -34,6 +35,7 @@ func (y *yard) reached(want map[string]int) {
 }
 
 func TestRename(t *testing.T) {
+	long.Test(t)
 	y := newMailer(t)
 	const nobody = 404
 	r := y.rename("east.example", "acme.example") // both for a while
@@ -54,6 +56,7 @@ func TestRename(t *testing.T) {
 }
 
 func TestARenameThatFails(t *testing.T) {
+	long.Test(t)
 	y := newMailer(t)
 	steps := procedures[KindRename]
 	t.Cleanup(func() { procedures[KindRename] = steps })
@@ -76,6 +79,7 @@ func TestARenameThatFails(t *testing.T) {
 }
 
 func TestRenamesThatMakeNoSense(t *testing.T) {
+	long.Test(t)
 	y := newMailer(t)
 	for name, c := range map[string]struct {
 		tenant string

@@ -25,6 +25,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -351,6 +352,7 @@ func (w *works) recorded(values ...string) (list []string) {
 
 // Other logins while people work: nobody's request fails, and then the old login is gone.
 func TestRotateLogins(t *testing.T) {
+	long.Test(t)
 	w := newWorks(t)
 	old := w.pool("r-0011223344").inDatabase("rotated")
 	stop := w.busy(4, w.order)
@@ -407,6 +409,7 @@ func TestRotateLogins(t *testing.T) {
 
 // Another key while Waybill calls the bridges: no call fails, and then the old key opens nothing.
 func TestRotateBridgeKey(t *testing.T) {
+	long.Test(t)
 	w := newWorks(t)
 	environment := w.declared.Environments[0]
 	client := w.engine.bridgeClient(w.pool("r-0011223344").state, "rotation") // as one that is used throughout
@@ -440,6 +443,7 @@ func TestRotateBridgeKey(t *testing.T) {
 
 // While a pool has not taken the new key, the old one opens too. What was interrupted is finished by the next server, or by asking again.
 func TestBridgeKeyInterrupted(t *testing.T) {
+	long.Test(t)
 	w := newWorks(t)
 	pool := w.pool("r-0011223344")
 	client := w.engine.bridgeClient(pool.state, "rotation")

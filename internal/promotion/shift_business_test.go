@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/judge"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -49,6 +50,7 @@ func (s *street) verdicts(rollout string) []Verdict {
 
 // Every answer is 200, and the business fails: the router cannot know, the bridge does.
 func TestShiftGoesBackWhenTheBusinessFails(t *testing.T) {
+	long.Test(t)
 	s := newStreet(t, 50)
 	s.tell = counting(5)
 	s.work(3)
@@ -81,6 +83,7 @@ func TestShiftGoesBackWhenTheBusinessFails(t *testing.T) {
 }
 
 func TestShiftWaitsForBusinessEvents(t *testing.T) {
+	long.Test(t)
 	s := newStreet(t, 50)
 	s.tell = counting(0)
 	s.work(3)
@@ -101,6 +104,7 @@ func TestShiftWaitsForBusinessEvents(t *testing.T) {
 
 // Where nobody works, flows decide if the estate says so, and a person if it says that.
 func TestShiftWithoutTraffic(t *testing.T) {
+	long.Test(t)
 	quiet := demanding
 	quiet.Requests, quiet.Events, quiet.StepDeadline = 1, 1, 20*time.Second
 	t.Run("synthetic", func(t *testing.T) {

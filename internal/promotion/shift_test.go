@@ -23,6 +23,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/judge"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -218,6 +219,7 @@ func TestShiftWithoutTrafficNeverPromotes(t *testing.T) {
 }
 
 func TestShiftTellsThatAnswersAreSlower(t *testing.T) {
+	long.Test(t)
 	s := newStreet(t, 50)
 	s.slow.Store(int64(40 * time.Millisecond))
 	s.work(8)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -93,6 +94,7 @@ func TestSuspendAndResume(t *testing.T) {
 
 // A tenant that cannot be opened stays suspended, and its people read why, also where it was half open.
 func TestResumeThatFails(t *testing.T) {
+	long.Test(t)
 	y := newYard(t)
 	r := y.life(KindSuspend, Options{Message: "The rent is due."})
 	require.Equal(t, store.Promoted, r.Outcome, r.Reason)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
@@ -71,6 +72,7 @@ func serveAsOneOfTwo(url string) error {
 // One of two servers is killed, or stopped for longer than its lease and then let go on, while all rollouts are under way. Each step of
 // each is done to its end exactly once, in order, and what it remembers is what it did.
 func TestTwoServers(t *testing.T) {
+	long.Test(t)
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			n := 24

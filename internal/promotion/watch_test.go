@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
@@ -114,6 +115,7 @@ func watching(t *testing.T, s *store.Store, holder string, log *slog.Logger) (e 
 
 // A promotion whose server dies in the middle of a step is one trace: what the next server does is added to it.
 func TestTraceGoesOnAfterAKill(t *testing.T) {
+	long.Test(t)
 	traces := &receiver{spans: map[string]*tracepb.Span{}, from: map[string]string{}}
 	collecting := httptest.NewServer(traces)
 	defer collecting.Close()

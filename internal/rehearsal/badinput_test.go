@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
@@ -34,6 +35,7 @@ func (j oneJob) WaitJob(ctx context.Context, _, _ string) (runtime.JobState, err
 
 // TestUpdateGoesWrong: what hangs, eats memory or loses its server says so, and proves nothing that it should not.
 func TestUpdateGoesWrong(t *testing.T) {
+	long.Test(t)
 	dir, removed := folder(t), 0
 	r := rehearser(dir, &removed)
 	r.rooms.Image = func(release.Release) string { return "image" }
@@ -141,6 +143,7 @@ func TestUpdateGoesWrong(t *testing.T) {
 // TestCheckpointGoesWrong: a whole rehearsal on a real checkpoint that was damaged, and on one that is gone. The report
 // says so and keeps what it has, and nothing is left.
 func TestCheckpointGoesWrong(t *testing.T) {
+	long.Test(t)
 	dir, removed := folder(t), 0
 	key, err := age.GenerateX25519Identity()
 	require.NoError(t, err)

@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 func TestImpact(t *testing.T) {
@@ -45,6 +47,7 @@ func TestImpact(t *testing.T) {
 
 // TestLoadIsRead counts on a real server, and finds that looking changes nothing.
 func TestLoadIsRead(t *testing.T) {
+	long.Test(t)
 	conn, err := pgx.Connect(t.Context(), tenants(t).URL("postgres"))
 	require.NoError(t, err)
 	run := func(sql string) {

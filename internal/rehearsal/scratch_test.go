@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
@@ -94,6 +95,7 @@ INSERT INTO ir_model_fields_selection VALUES (1, 'a'), (1, 'b');
 INSERT INTO ir_config_parameter VALUES ('waybill.update', 'x'), ('web.base.url', 'https://secret.example');`
 
 func TestScratch(t *testing.T) {
+	long.Test(t)
 	dir, removed := folder(t), 0
 	like, err := look(t.Context(), tenants(t).URL("postgres"))
 	require.NoError(t, err)
@@ -183,6 +185,7 @@ func TestScratch(t *testing.T) {
 
 // TestSweep: whatever a killed server left goes, and nobody else is asked.
 func TestSweep(t *testing.T) {
+	long.Test(t)
 	dir, removed := folder(t), 0
 	like := &likeness{settings: map[string]string{}, pages: map[string]int64{}}
 	killed, err := rehearser(dir, &removed).open(t.Context(), "killed", like, limits())

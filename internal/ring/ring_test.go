@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 var (
@@ -77,6 +79,7 @@ func TestRingsSideBySide(t *testing.T) {
 // However tenants end, there are never more under way than may be, none begins after a ring before it has failed or before it is
 // through, and where nobody fails all get their turn.
 func TestRingsAreNeverOverrun(t *testing.T) {
+	long.Test(t)
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		counts := map[string]Count{}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // prefork is a pool as Odoo with workers is one: a backlog of eight connections a worker, one
@@ -50,6 +52,7 @@ func prefork(t *testing.T, workers int, work time.Duration) string {
 
 // A hold that ends lets far more requests go than Odoo's backlog takes. All are served.
 func TestHoldEndsInACrowd(t *testing.T) {
+	long.Test(t)
 	r := newRig(t)
 	old := Upstream{Pool: "old", Web: prefork(t, 2, 10*time.Millisecond)}
 	r.apply(Tenant{Mode: Hold, HoldUntil: time.Now().Add(time.Hour), Stable: old})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 type drained struct {
@@ -123,6 +125,7 @@ func TestDrainOfAnOpenTenant(t *testing.T) {
 
 // No request slips past a drain by having looked at the table just before it was replaced.
 func TestNothingReachesAPoolAfterItsDrain(t *testing.T) {
+	long.Test(t)
 	r := newRig(t)
 	var fenced atomic.Bool
 	var late, served atomic.Int64

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/long"
 )
 
 // cookies a router set on an answer.
@@ -22,6 +24,7 @@ func bucketFrom(t *testing.T, a answerOf) *http.Cookie {
 }
 
 func TestBucketsSplitExactly(t *testing.T) {
+	long.Test(t)
 	r := newRig(t)
 	old, fresh := upstream(t, "old", hello), upstream(t, "new", hello)
 	for _, weight := range []int{0, 1, 5, 50, 99, 100} {
@@ -43,6 +46,7 @@ func TestBucketsSplitExactly(t *testing.T) {
 }
 
 func TestSessionsStickThroughWeightChanges(t *testing.T) {
+	long.Test(t)
 	r := newRig(t)
 	old, fresh := upstream(t, "old", hello), upstream(t, "new", hello)
 	weight := 10

@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/isolation"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
@@ -53,6 +54,7 @@ func end(t *testing.T, s *server, attempts ...isolation.Attempt) isolation.Exami
 // TestIsolationIncident: what is reached is an incident until a run passes; one that proves nothing mends nothing. People are told
 // once of each.
 func TestIsolationIncident(t *testing.T) {
+	long.Test(t)
 	s := isolated(t)
 	own := isolation.Attempt{Pool: "production/r1", Door: bridge.DoorConnect, Control: true, Outcome: bridge.Reached}
 	refused := isolation.Attempt{Pool: "production/r1", Door: bridge.DoorConnect, Target: "database fern", Outcome: bridge.Refused}

@@ -15,11 +15,13 @@ import (
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
 // A server writes down that it started and whom it turned away, signs it, and goes on after a restart.
 func TestLedger(t *testing.T) {
+	long.Test(t)
 	config := Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", Version: "test", DatabaseURL: storetest.Database(t, cluster(t))}
 	r := start(t, config)
 	code, _ := r.ask("GET", "/api/v1/status", "wrong", nil)

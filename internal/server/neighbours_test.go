@@ -7,11 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/neighbour"
 )
 
 // People are told once of each that begins to be too much, whichever of two servers sees it first.
 func TestNoisyNeighboursAreTold(t *testing.T) {
+	long.Test(t)
 	s := isolated(t)
 	one, other := map[string]bool{}, map[string]bool{}
 	at := time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)

@@ -9,11 +9,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/runbook"
 )
 
 // A runbook is of the installation as it is, and holds no secret of it.
 func TestRunbook(t *testing.T) {
+	long.Test(t)
 	config := Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", Version: "test"}
 	r := start(t, config)
 	book := func(path string) runbook.Book {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 	"github.com/waybill-dev/waybill/internal/registry"
@@ -114,6 +115,7 @@ func (r running) ask(method, path, token string, body io.Reader) (int, string) {
 }
 
 func TestUp(t *testing.T) {
+	long.Test(t)
 	config := Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", Version: "test"}
 	told := expectNotice(t, config.Estate)
 	r := start(t, config)
@@ -146,6 +148,7 @@ func TestUp(t *testing.T) {
 }
 
 func TestWhoMayAsk(t *testing.T) {
+	long.Test(t)
 	r := start(t, Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", DatabaseURL: storetest.Database(t, cluster(t))})
 	for _, token := range []string{"", "wrong", r.token() + "x", r.token()[1:]} {
 		code, content := r.ask("GET", "/api/v1/status", token, nil)
@@ -176,6 +179,7 @@ func TestWhoMayAsk(t *testing.T) {
 
 // What `waybill serve` is given by URL does the same work as what `waybill up` brings along.
 func TestServe(t *testing.T) {
+	long.Test(t)
 	dir := folder(t)
 	images, err := registry.Handler(filepath.Join(dir, "images"), func(string, string) bool { return true })
 	require.NoError(t, err)
@@ -220,6 +224,7 @@ func TestPortInUse(t *testing.T) {
 }
 
 func TestTheEstateComesFromGit(t *testing.T) {
+	long.Test(t)
 	data, local, remote, work := folder(t), declared(t), t.TempDir(), t.TempDir()
 	git := func(dir string, args ...string) string {
 		t.Helper()

@@ -10,10 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/store/storetest"
 )
 
 func TestMetrics(t *testing.T) {
+	long.Test(t)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := free.Addr().String()
@@ -46,6 +48,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestTracesThatCannotBeSentAreRefusedAtOnce(t *testing.T) {
+	long.Test(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	err := Run(t.Context(), Config{Data: folder(t), Estate: declared(t), Listen: "127.0.0.1:0", DatabaseURL: storetest.Database(t, cluster(t))})

@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/release"
@@ -95,6 +96,7 @@ func (c *customs) editLayer(i int) {
 }
 
 func TestTrust(t *testing.T) {
+	long.Test(t)
 	second := promotion.Snapshot{Environment: estate.Environment{Name: "production"}, Before: "test"}
 	under := func(trust estate.Trust) promotion.Snapshot {
 		s := second

@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/sbom/sbomtest"
@@ -127,6 +128,7 @@ func ids(rows []store.Vulnerability) (list []string) {
 
 // What runs is compared again when a database is renewed, without anybody asking.
 func TestRunningReleasesAreComparedAgain(t *testing.T) {
+	long.Test(t)
 	w := watch(t)
 	w.advise("CVE-2020-1", "2.0-1", time.Now())
 	w.rule("")
@@ -190,6 +192,7 @@ func (w *watched) status() api.Status {
 
 // A promotion asks the same, of the estate as it was when it was asked for.
 func TestAdmissionComparesWithAdvisories(t *testing.T) {
+	long.Test(t)
 	w := watch(t)
 	w.put("osv/.hidden.json", "{")
 	ask := func(change func(*estate.Vulnerabilities)) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
@@ -35,6 +36,7 @@ func TestSharedIsOneServer(t *testing.T) {
 
 // However the tests' process ends, its server and the server's folder go.
 func TestTheServerEndsWithTheTests(t *testing.T) {
+	long.Test(t)
 	if how := os.Getenv(endEnv); how != "" {
 		fmt.Println(filepath.Dir(filepath.Dir(server(t).SocketDir()))) // read by the parent
 		if how == "panic" {
