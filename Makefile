@@ -72,6 +72,10 @@ test-rehearsal: ## The corpus of changes, each rehearsed on a real Odoo (about 2
 test-tenants: ## Six tenants in three rings on a real Odoo: a good release passes, one that fails stops and is resumed; isolation, templates, restore of one (about 20 minutes)
 	$(WITH) build packages docker base -- hack/test.sh tenants
 
+.PHONY: test-console
+test-console: ## The console in Chromium: every page, who may do what, axe, and the demo's story on a real Odoo; screenshots
+	$(WITH) build packages docker base -- hack/test.sh console
+
 .PHONY: test-emergency
 test-emergency: ## The glass broken on a real Odoo: a frozen production, a second person, a review (about five minutes)
 	$(WITH) build packages docker base -- hack/test.sh emergency
@@ -165,7 +169,7 @@ stop: ## Stop the Docker Engine that the set-up started, if it did
 
 .PHONY: clean
 clean: ## Remove what was built in the tree
-	rm -rf bin web/dist web/node_modules
+	rm -rf bin web/dist web/node_modules test/console/node_modules
 	find internal/console/dist -mindepth 1 ! -name .gitkeep -delete
 
 .PHONY: clean-cache

@@ -2,8 +2,9 @@
 # Builds the web console from web/ into internal/console/dist, where the Go build embeds it.
 #
 #   hack/console.sh build   the bundle; nothing is done where the inputs are as they were
-#   hack/console.sh check   types, lint and format
+#   hack/console.sh check   types, lint and format, of the tests in a browser too
 #   hack/console.sh test    unit tests
+#   hack/console.sh browser what test/console needs: Chromium, Playwright, axe
 #
 # What it built and what npm loaded is kept in the cache, never in the tree: $WAYBILL_CACHE/console, by a hash of the
 # inputs, and $WAYBILL_CACHE/npm.
@@ -36,12 +37,12 @@ inputs() {
 # Anew only where the lock file is another. What the lock file names, by version and checksum; not npm ci, which wants
 # the optional packages of all other platforms in it, and a registry may not have those.
 install() {
-	local sum
-	sum=$(sha256sum web/package-lock.json | cut -c1-32)
-	[ "$(cat web/node_modules/.waybill 2>/dev/null || true)" = "$sum" ] && return 0
-	say "installing what web/package-lock.json names"
-	(cd web && npm install --no-save --ignore-scripts --prefer-offline --cache "$cache/npm" --loglevel error >&2)
-	echo "$sum" >web/node_modules/.waybill
+	local folder=${1:-web} sum
+	sum=$(sha256sum "$folder/package-lock.json" | cut -c1-32)
+	[ "$(cat "$folder/node_modules/.waybill" 2>/dev/null || true)" = "$sum" ] && return 0
+	say "installing what $folder/package-lock.json names"
+	(cd "$folder" && npm install --no-save --ignore-scripts --no-audit --no-fund --prefer-offline --cache "$cache/npm" --loglevel error >&2)
+	echo "$sum" >"$folder/node_modules/.waybill"
 }
 
 types() { (cd web && npm run --silent types >&2); }
@@ -75,6 +76,15 @@ check() {
 	install
 	types
 	(cd web && npm run --silent check)
+	install test/console
+	web/node_modules/.bin/tsc --noEmit -p test/console
+	(cd test/console && ../../web/node_modules/.bin/biome ci --colors=off --diagnostic-level=error .)
+}
+
+browser() {
+	need_node
+	install test/console
+	command -v chromium >/dev/null || [ -n "${WAYBILL_CHROMIUM:-}" ] || hack/setup.sh packages console
 }
 
 unit() {
@@ -88,8 +98,9 @@ case ${1:-} in
 build) build ;;
 check) check ;;
 test) unit ;;
+browser) browser ;;
 *)
-	echo "usage: hack/console.sh build|check|test" >&2
+	echo "usage: hack/console.sh build|check|test|browser" >&2
 	exit 2
 	;;
 esac

@@ -10,6 +10,8 @@
 #   hack/test.sh promtool    promtool on metrics, alert rules and dashboards
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
+#   hack/test.sh console     the console in a browser, and the demo's story in it on a real Odoo; WAYBILL_CONSOLE: tests whose names match
+#   hack/test.sh console-core    the part that needs neither Odoo nor an engine
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
 #   hack/test.sh kube    the conformance suite of runtimes on a Kubernetes: the one that KUBECONFIG and WAYBILL_KUBE_* name, or one of its own
@@ -92,6 +94,17 @@ promtool() {
 	tools=$(hack/tools.sh promtool)
 	WAYBILL_TEST_PROMTOOL=$tools/promtool go test -tags promtool -count=1 -run '^TestPromtool$' ./internal/telemetry
 }
+# In Chromium, on a server with a history that was put there.
+console() {
+	hack/console.sh browser
+	go test -tags browser -count=1 -v -timeout 20m -run '^TestConsole$' ./test/console
+}
+
+console_story() {
+	hack/console.sh browser
+	go test -tags browser,odoo,docker -count=1 -v -timeout 60m -run '^TestStory$' ./test/console
+}
+
 kill_matrix() { WAYBILL_KILL=$1 odoo -v -run '^TestKill' ./test/kill; }
 
 rehearsals() { WAYBILL_REHEARSAL=$1 odoo -v -run '^TestRehearsal' ./test/rehearsal; }
@@ -142,6 +155,13 @@ all)
 	section "tenants in rings" tenants
 	section "emergency" emergency
 	;;
+console-core)
+	section "the console in a browser" console
+	;;
+console)
+	section "the console in a browser" console
+	section "the story in a browser" console_story
+	;;
 cosign)
 	section "cosign verifies attestations" cosign
 	;;
@@ -189,7 +209,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|console|console-core|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

@@ -19,12 +19,12 @@ check_format() {
 	[ -z "$bad" ] || { say "not formatted; run: gofmt -w" "$bad"; return 1; }
 }
 
-check_vet() { go vet -tags odoo ./...; }
+check_vet() { go vet -tags odoo,browser ./...; }
 
 check_lint() {
 	local bin
 	bin=$(hack/tools.sh)
-	"$bin/staticcheck" -tags odoo ./...
+	"$bin/staticcheck" -tags odoo,browser ./...
 }
 
 # Only the tidy part that can be checked without writing: sums and requirements are complete.
