@@ -64,7 +64,9 @@ test('from page to page by keyboard, landing on the name of each', async ({ as }
   await page.goto('/');
   await settled(page);
   const nav = page.getByRole('navigation', { name: 'Pages' });
-  for (const link of await nav.getByRole('link').all()) {
+  const [first, ...others] = await nav.getByRole('link').all();
+  for (const link of [...others, ...(first ? [first] : [])]) {
+    // the first one is where one is
     await link.focus();
     await page.keyboard.press('Enter');
     await settled(page);

@@ -6,6 +6,7 @@ import { api, ask, type Schemas } from '../../api/client';
 import { impact, releases, status } from '../../api/queries';
 import { useMay } from '../../shell/session';
 import { Empty, Failure, Loaded } from '../../ui/Empty';
+import { useFocusBack } from '../../ui/focus';
 import { Table } from '../../ui/Page';
 import { Note, State } from '../../ui/State';
 import { length } from '../../ui/time';
@@ -26,6 +27,7 @@ export default function Promote({
   const [release, chooseRelease] = useState(givenRelease);
   const [environment, chooseEnvironment] = useState(givenEnvironment);
   const [force, forceIt] = useState(false);
+  useFocusBack();
   const may = useMay();
   const [, go] = useLocation();
   const cache = useQueryClient();

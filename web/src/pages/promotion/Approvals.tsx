@@ -5,6 +5,7 @@ import { api, ask, type Schemas } from '../../api/client';
 import { approvals } from '../../api/queries';
 import { useMay } from '../../shell/session';
 import { Failure, Loaded } from '../../ui/Empty';
+import { useFocusBack } from '../../ui/focus';
 import { Facts, Sheet } from '../../ui/Page';
 import { Sign, State } from '../../ui/State';
 import { When } from '../../ui/When';
@@ -102,6 +103,7 @@ function Decide({
   promotion: Schemas['Promotion'];
   close: () => void;
 }) {
+  useFocusBack();
   const [reason, setReason] = useState('');
   const [id] = useState(decisionID);
   const [binding] = useState(s.binding ?? 'none'); // of what was looked at: another plan is refused

@@ -7,6 +7,7 @@ import { useAskAgain } from '../../api/live';
 import { wayBack } from '../../api/queries';
 import { useMay } from '../../shell/session';
 import { Failure, Loaded } from '../../ui/Empty';
+import { useFocusBack } from '../../ui/focus';
 import { IconBack } from '../../ui/icons';
 import { Facts, Sheet } from '../../ui/Page';
 import { Note } from '../../ui/State';
@@ -50,6 +51,7 @@ function Cost({ of: w }: { of: Schemas['TakeBack'] }) {
 }
 
 function Ask({ of: p, way: w, close }: { of: Schemas['Promotion']; way: Schemas['TakeBack']; close: () => void }) {
+  useFocusBack();
   const [reason, setReason] = useState('');
   const [accepted, accept] = useState(false);
   const cache = useQueryClient();
