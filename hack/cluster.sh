@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# A real Kubernetes of one node on this machine, with what Waybill needs beside it: a registry,
-# PostgreSQL, Redis and Traefik. Every command is idempotent, says what it does on stderr, and prints
-# only what a caller evaluates.
+# A real Kubernetes of one node on this machine, with a registry beside it. Every command is idempotent,
+# says what it does on stderr, and prints only what a caller evaluates.
 #
 #   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes)
-#   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where registry, PostgreSQL, Redis and Traefik are
+#   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where the registry is
 #   hack/cluster.sh status          what runs
 #   hack/cluster.sh down            stop it all; what it has stored goes too, what was built stays in the cache
 #
 # State and logs are in /var/lib/waybill-cluster (WAYBILL_CLUSTER). It takes root. Beside the folder it
-# makes: a bridge, two tables of nftables, kube-proxy's rules, a cgroup. down takes all of them away.
+# makes: a bridge, two tables of nftables, the rules of kube-proxy and the kubelet, a cgroup. down takes all of them away.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -151,6 +150,7 @@ drop_network() {
 		! nft list table ip $table >/dev/null 2>&1 || nft delete table ip $table
 	done
 	[ ! -x "${proxy:-}" ] || "$proxy" --cleanup --v 0 >/dev/null 2>&1 || true
+	drop_kubelet_chains
 	for link in $(ip -o route show proto kernel 2>/dev/null | awk -v net="${pods%.*}." 'index($1, net) == 1 || index($0, "src " net) { for (i = 1; i < NF; i++) if ($i == "dev") print $(i + 1) }' | sort -u); do
 		ip link delete "$link" 2>/dev/null || true # a pod's end here; it goes with the pod's namespace
 	done
@@ -158,6 +158,24 @@ drop_network() {
 	if [ -r "$run/ip_forward" ]; then
 		cat "$run/ip_forward" >/proc/sys/net/ipv4/ip_forward
 	fi
+}
+
+# drop_kubelet_chains takes away the chains that the kubelet made, and what leads to them; it never does so itself.
+drop_kubelet_chains() {
+	local tool table chain rule
+	for tool in iptables ip6tables; do
+		for table in filter nat mangle; do
+			for chain in KUBE-FIREWALL KUBE-KUBELET-CANARY; do
+				$tool -w -t $table -S $chain >/dev/null 2>&1 || continue
+				$tool -w -t $table -S | sed -n "s/^-A \(.* -j $chain\)\$/\1/p" | while read -r rule; do
+					# shellcheck disable=SC2086 # a rule's words; those of the kubelet have no quotes
+					$tool -w -t $table -D $rule
+				done
+				$tool -w -t $table -F $chain
+				$tool -w -t $table -X $chain
+			done
+		done
+	done
 }
 
 # cgroup_folders prints our cgroup in each hierarchy, whether it is there or not.

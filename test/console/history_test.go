@@ -184,6 +184,16 @@ func encode(v any) []byte {
 	return content
 }
 
+// before is what served an environment when a promotion of the story began; empty: nothing did.
+func before(i int) (release string) {
+	for _, p := range story[:i] {
+		if p.environment == story[i].environment && p.outcome == store.Promoted {
+			release = p.release
+		}
+	}
+	return release
+}
+
 // promotion writes one, with its rollouts, their steps, gates and verdicts.
 func (h *historian) promotion(i int, p past, rehearsed string) string {
 	h.s.t.Helper()
@@ -204,6 +214,9 @@ func (h *historian) promotion(i int, p past, rehearsed string) string {
 	for n, t := range list {
 		rollout := fmt.Sprintf("%sr%d", id, n)
 		memory := promotion.Memory{Plan: promotion.Plan{Class: estate.Class(p.class), ClassReason: "declared by the estate", Transactional: true, PredictedSeconds: p.held * .9}}
+		if old := before(i); old != "" {
+			memory.OldRelease = h.s.digests[old]
+		}
 		if p.class != "swap" {
 			memory.Plan.Update = []string{"acme_dock", "acme_label"}
 			memory.Checkpoint = strings.ReplaceAll(began.UTC().Format("20060102-150405"), " ", "")
