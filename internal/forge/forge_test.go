@@ -44,19 +44,19 @@ func TestAForgeThatFails(t *testing.T) {
 		want    string
 		refused bool
 	}{
-		"its own fault": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<h1>oops</h1>", 502) }, "answers 502 Bad Gateway", false},
-		"too often":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, "answers 429", false},
-		"scope":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, "has not the scope for it", true},
+		"its own fault": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<h1>oops</h1>", http.StatusBadGateway) }, "answers 502 Bad Gateway", false},
+		"too often":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, "answers 429", false},
+		"scope":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, "has not the scope for it", true},
 		"elsewhere": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
-			w.WriteHeader(301)
+			w.WriteHeader(http.StatusMovedPermanently)
 		}, "give the address that it sends to in forge.url", true},
 		"words in lines": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, "{\"message\": [\"no\\u001b[31m\\nsuch branch\"]}")
 		}, "such branch", true},
 		"no address": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(201)
+			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, `{"html_url": "javascript:alert(1)"}`)
 		}, "does not say where", false},
 		"no end": {func(w http.ResponseWriter, _ *http.Request) {

@@ -83,7 +83,7 @@ func (r *Runtime) checkRights(ctx context.Context) error {
 	if len(rules) == 0 {
 		return nil
 	}
-	return fmt.Errorf("Waybill lacks rights in the cluster at %s: add to a ClusterRole, and bind it to whom the kubeconfig or the service account names (docs/kubernetes.md lists all that are needed):\n- %s", //nolint:staticcheck // a name
+	return fmt.Errorf("rights are missing in the cluster at %s: add to a ClusterRole, and bind it to whom the kubeconfig or the service account names (docs/kubernetes.md lists all that are needed):\n- %s",
 		r.opt.Config.Host, strings.Join(rules, "\n- "))
 }
 
