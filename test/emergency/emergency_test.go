@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,9 @@ func TestEmergency(t *testing.T) {
 	var closed store.Emergency
 	p.ask(ctx, 0, &closed, "review", "close", asked.ID, "--note", "the carrier had told of it; we read those mails now", "--token-file", bert)
 	require.Equal(t, "bert", closed.ReviewedBy)
+	require.Eventually(t, func() bool { // the gates are asked anew at once, though not before the answer
+		return !strings.Contains(p.promotion(ctx, next.ID).Rollouts[0].WaitsFor, "review")
+	}, time.Minute, 100*time.Millisecond, "the closed review lets the next one through")
 	p.ask(ctx, 1, nil, "promotion", "watch", next.ID) // r3 cannot take one of Acme's orders, and goes back by itself
 	next = p.promotion(ctx, next.ID)
 	require.Equal(t, "rolled_back", next.Outcome)
