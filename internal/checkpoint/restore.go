@@ -226,6 +226,7 @@ func (s *Store) load(ctx context.Context, m *Manifest, to Target, dump string, o
 	if err != nil {
 		return err
 	}
+	env = unhurried(env)
 	var contents strings.Builder
 	if err := runProgram(ctx, tools.Path("pg_restore"), nil, &contents, "--list", "--format=directory", dump); err != nil {
 		return err
@@ -267,6 +268,19 @@ func (s *Store) load(ctx context.Context, m *Manifest, to Target, dump string, o
 		}
 	}
 	return s.settle(ctx, m, to, out, progress)
+}
+
+// unhurried has no commit of a program wait for the disk: each of some ten thousand entries is one, and a restore that a crash
+// cuts off is begun anew. The commits that follow, of settle and of the mark that the database is whole, wait for all of them.
+func unhurried(env []string) []string {
+	const name, option = "PGOPTIONS=", "-c synchronous_commit=off"
+	for i, e := range env {
+		if given, ok := strings.CutPrefix(e, name); ok {
+			env[i] = name + given + " " + option
+			return env
+		}
+	}
+	return append(env, name+option)
 }
 
 // extensions makes those that the owner itself may not make.
