@@ -41,7 +41,7 @@ test-unit: ## What needs no root, no Docker and no Odoo, without the long tests,
 	go test -short ./...
 
 .PHONY: test-all
-test-all: ## test, cosign, logins at an OpenID provider, pull requests at a forge, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
+test-all: ## test, all of the console, cosign, logins at an OpenID provider, pull requests at a forge, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency
 	$(WITH) build packages docker base -- hack/test.sh all
 
 .PHONY: test-kill
@@ -85,8 +85,8 @@ test-faults: ## Releases that fail in business alone, promoted on a real Odoo: e
 	$(WITH) build packages docker base -- hack/test.sh faults
 
 .PHONY: test-kube
-test-kube: ## The conformance suite of runtimes on a real Kubernetes: make cluster's, stopped afterwards, or yours (docs/kubernetes.md)
-	hack/test.sh kube
+test-kube: ## On a real Kubernetes, make cluster's, stopped afterwards, or yours (docs/kubernetes.md): the conformance suite of runtimes, and the demo's story on a real Odoo
+	$(WITH) build packages base -- hack/test.sh kube
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for half a minute

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A real Kubernetes of one node on this machine, with a registry beside it. Every command is idempotent,
-# says what it does on stderr, and prints only what a caller evaluates.
+# A real Kubernetes of one node on this machine, with what an ERP there has beside it: a registry, PostgreSQL, Redis, Traefik
+# and a volume. Every command is idempotent, says what it does on stderr, and prints only what a caller evaluates.
 #
-#   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes)
-#   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where the registry is
+#   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes and Traefik)
+#   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where everything is, with its password
 #   hack/cluster.sh status          what runs
 #   hack/cluster.sh down            stop it all; what it has stored goes too, what was built stays in the cache
 #
@@ -35,6 +35,7 @@ pods=10.212.0.0/24         # of the node's pods
 all_pods=10.212.0.0/17     # that nodes' ranges are taken from
 services=10.212.128.0/18   # of services
 api_service=10.212.128.1   # the first of them
+web_port=30080             # of the node, where Traefik takes people's requests
 cgroup=waybill-cluster
 
 kube() { "$tools/kubectl" --kubeconfig "$pki/admin.kubeconfig" "$@"; }
@@ -42,6 +43,7 @@ kube() { "$tools/kubectl" --kubeconfig "$pki/admin.kubeconfig" "$@"; }
 # tools_of_cluster builds, or finds, the programs.
 tools_of_cluster() {
 	tools=$(hack/tools.sh kube)
+	traefik=$(hack/tools.sh traefik)
 	mkdir -p "$state/bin"
 	go build -trimpath -ldflags '-s -w' -o "$state/bin/" ./hack/cluster/agent ./hack/cluster/pause ./hack/cluster/registry ./hack/cluster/image ./hack/cluster/pki
 }
@@ -252,8 +254,55 @@ start_scheduler() {
 
 registry_ready() { listens "$node" 5000; }
 start_registry() {
-	[ -s "$state/registry.password" ] || (umask 077 && head -c 18 /dev/urandom | base64 >"$state/registry.password")
+	password registry
 	ensure registry registry_ready "$state/bin/registry" -dir "$state/registry" -listen "$node:5000" -password "$state/registry.password"
+}
+
+# password NAME makes one, once, for whoever may read root's files.
+password() { [ -s "$state/$1.password" ] || (umask 077 && head -c 18 /dev/urandom | base64 | tr '+/' '-_' >"$state/$1.password"); }
+
+# as USER COMMAND... runs a server that refuses to be root, or need not be.
+as() {
+	local user=$1
+	shift
+	setpriv --reuid "$user" --regid "$user" --clear-groups -- "$@"
+}
+
+postgres_ready() { as postgres "$postgres/pg_isready" -q -h "$node" -p 5432; }
+start_postgres() {
+	local data=$state/postgres/data
+	postgres=$(find /usr/lib/postgresql -path '*/bin/postgres' | sort -V | tail -1 | xargs -r dirname)
+	[ -n "$postgres" ] || die "there is no PostgreSQL in /usr/lib/postgresql: apt-get install postgresql"
+	password postgres
+	if [ ! -d "$data" ]; then
+		install -d -o postgres -g postgres -m 700 "$state/postgres"
+		install -o postgres -g postgres -m 600 "$state/postgres.password" "$state/postgres/password"
+		as postgres "$postgres/initdb" -D "$data.new" --username waybill --pwfile "$state/postgres/password" --auth scram-sha-256 --data-checksums \
+			--encoding UTF8 --lc-collate C --lc-ctype C.UTF-8 >>"$log/postgres.log"
+		rm "$state/postgres/password"
+		echo "host all all 10.212.0.0/16 scram-sha-256" >>"$data.new/pg_hba.conf"
+		mv "$data.new" "$data"
+	fi
+	ensure postgres postgres_ready setpriv --reuid postgres --regid postgres --clear-groups -- "$postgres/postgres" -D "$data" \
+		-c listen_addresses="$node" -c port=5432 -c unix_socket_directories= -c max_connections=300 -c shared_buffers=256MB -c shared_preload_libraries=pg_stat_statements
+}
+
+redis_ready() { listens "$node" 6379; }
+start_redis() {
+	password redis
+	install -d -o redis -g redis -m 700 "$state/redis"
+	put "$state/redis.conf" <<-END
+		bind $node
+		port 6379
+		requirepass $(cat "$state/redis.password")
+		dir $state/redis
+		appendonly yes
+		maxmemory 256mb
+		maxmemory-policy volatile-lru
+	END
+	chown redis "$state/redis.conf"
+	chmod 600 "$state/redis.conf"
+	ensure redis redis_ready setpriv --reuid redis --regid redis --clear-groups -- redis-server "$state/redis.conf"
 }
 
 # image PROGRAM REPOSITORY pushes a static program of this machine, and prints the reference by digest.
@@ -377,6 +426,85 @@ start_agent() {
 	ensure policies policies_ready "$state/bin/agent" -kubeconfig "$pki/agent.kubeconfig"
 }
 
+# A folder of the node, for filestores; whoever uses it makes entries of the same volume for its namespaces.
+make_volume() {
+	mkdir -p "$state/volume"
+	kube apply --server-side -f - >/dev/null <<-END
+		apiVersion: v1
+		kind: PersistentVolume
+		metadata: {name: filestores}
+		spec:
+		  capacity: {storage: 50Gi}
+		  accessModes: [ReadWriteMany]
+		  persistentVolumeReclaimPolicy: Retain
+		  storageClassName: ""
+		  hostPath: {path: $state/volume, type: Directory}
+	END
+}
+
+traefik_ready() { listens "$node" $web_port && kube -n traefik wait --for=condition=Available deployment/traefik --timeout=1s >/dev/null 2>&1; }
+start_traefik() {
+	local ref start=$SECONDS
+	ref=$(image "$traefik/traefik" traefik)
+	kube apply --server-side -f "$traefik/crds.yml" >/dev/null
+	kube apply --server-side -f - >/dev/null <<-END
+		apiVersion: v1
+		kind: Namespace
+		metadata: {name: traefik, labels: {pod-security.kubernetes.io/enforce: restricted}}
+		---
+		apiVersion: v1
+		kind: ServiceAccount
+		metadata: {name: traefik, namespace: traefik}
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: ClusterRole
+		metadata: {name: waybill:traefik}
+		rules:
+		- {apiGroups: [""], resources: [services, secrets, nodes, configmaps, namespaces], verbs: [get, list, watch]}
+		- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
+		- {apiGroups: [traefik.io], resources: ["*"], verbs: [get, list, watch]}
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: ClusterRoleBinding
+		metadata: {name: waybill:traefik}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: waybill:traefik}
+		subjects: [{kind: ServiceAccount, name: traefik, namespace: traefik}]
+		---
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: traefik, namespace: traefik}
+		spec:
+		  selector: {matchLabels: {app: traefik}}
+		  template:
+		    metadata: {labels: {app: traefik}}
+		    spec:
+		      serviceAccountName: traefik
+		      containers:
+		      - name: traefik
+		        image: $ref
+		        command: [/traefik]
+		        args: [--providers.kubernetescrd, "--entrypoints.web.address=:8000", "--entrypoints.ping.address=:8081", --ping, --ping.entrypoint=ping,
+		          --global.checknewversion=false, --global.sendanonymoususage=false, --log.level=INFO]
+		        readinessProbe: {httpGet: {path: /ping, port: 8081}, periodSeconds: 1}
+		        resources: {requests: {cpu: 50m, memory: 64Mi}}
+		        securityContext: {runAsNonRoot: true, runAsUser: 65532, readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: traefik, namespace: traefik}
+		spec:
+		  type: NodePort
+		  selector: {app: traefik}
+		  ports: [{name: web, port: 80, targetPort: 8000, nodePort: $web_port}]
+	END
+	until traefik_ready; do
+		[ $((SECONDS - start)) -lt 120 ] || die "traefik is not ready after two minutes:
+$(kube -n traefik get pods -o wide; kube -n traefik logs deployment/traefik --tail 15 2>&1)"
+		sleep 0.2
+	done
+	say "traefik: ready after $((SECONDS - start)) s"
+}
+
 # --- The commands -----------------------------------------------------------------------------------
 
 need_root() { [ "$(id -u)" = 0 ] || die "a cluster on this machine takes root: run it as root, or use a cluster that you have (docs/kubernetes.md)"; }
@@ -384,7 +512,7 @@ need_root() { [ "$(id -u)" = 0 ] || die "a cluster on this machine takes root: r
 up() {
 	local start=$SECONDS
 	need_root
-	hack/setup.sh packages cluster
+	hack/setup.sh packages cluster postgresql redis
 	tools_of_cluster
 	mkdir -p "$state" "$log" "$run"
 	chmod 711 "$state"
@@ -392,6 +520,8 @@ up() {
 	make_cgroup
 	"$state/bin/pki" -dir "$pki" -node "$node" -service "$api_service"
 	start_registry
+	start_postgres
+	start_redis
 	start_etcd
 	start_api
 	start_manager
@@ -400,6 +530,8 @@ up() {
 	start_kubelet
 	start_proxy
 	start_agent
+	make_volume
+	start_traefik
 	kube get nodes -o wide >&2
 	say "up after $((SECONDS - start)) s; kubeconfig: $pki/admin.kubeconfig"
 	say "eval \"\$(hack/cluster.sh env)\" sets KUBECONFIG and the rest; stop it: hack/cluster.sh down"
@@ -413,9 +545,11 @@ down() {
 		return 0
 	fi
 	proxy=$(find "$cache/tools" -name kube-proxy -perm -u+x -print -quit 2>/dev/null)
-	for name in policies kube-proxy kubelet kube-scheduler kube-controller-manager kube-apiserver etcd registry; do
+	for name in policies kube-proxy kubelet kube-scheduler kube-controller-manager kube-apiserver etcd registry redis; do
 		finish "$name"
 	done
+	if name=$(running postgres); then kill -INT "$name"; fi # connections are cut; it stops well
+	finish postgres
 	# Pods: what runs in them is in our cgroup, and the shims name our socket.
 	drop_cgroup
 	finish containerd
@@ -447,11 +581,19 @@ env_lines() {
 	printf 'export WAYBILL_KUBE_NODE=%s\n' "$node"
 	printf 'export WAYBILL_KUBE_REGISTRY=%s:5000\n' "$node"
 	printf 'export WAYBILL_KUBE_REGISTRY_PASSWORD=%s\n' "$(cat "$state/registry.password")"
+	printf 'export WAYBILL_KUBE_POSTGRES=postgres://waybill@%s:5432\n' "$node"
+	printf 'export WAYBILL_KUBE_POSTGRES_PASSWORD=%s\n' "$(cat "$state/postgres.password")"
+	printf 'export WAYBILL_KUBE_REDIS=redis://%s:6379/0\n' "$node"
+	printf 'export WAYBILL_KUBE_REDIS_PASSWORD=%s\n' "$(cat "$state/redis.password")"
+	printf 'export WAYBILL_KUBE_TRAEFIK=%s:%s\n' "$node" "$web_port"
+	printf 'export WAYBILL_KUBE_PODS=%s\n' "$all_pods"
+	printf 'export WAYBILL_KUBE_VOLUME=filestores\n'
+	printf 'export WAYBILL_KUBE_VOLUME_FOLDER=%s/volume\n' "$state"
 }
 
 status() {
 	local name bad=0
-	for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy policies registry; do
+	for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy policies registry postgres redis; do
 		if running "$name" >/dev/null; then say "$name: runs ($(running "$name"))"; else
 			say "$name: does not run"
 			bad=1

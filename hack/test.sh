@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests against real parts; hack/with.sh has made them ready.
 #
-#   hack/test.sh core    unit and integration tests, and the core of the kill matrix, of the rehearsals and of the faults
-#   hack/test.sh all     the same with the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, logins at an OpenID provider, pull requests at a forge, and cosign
+#   hack/test.sh core    unit and integration tests, and the core of the console's, of the kill matrix, of the rehearsals and of the faults
+#   hack/test.sh all     the same with all of the console, the story in a browser, the whole kill matrix, all rehearsals and faults, six tenants in rings, an emergency, logins at an OpenID provider, pull requests at a forge, and cosign
 #   hack/test.sh kill    the whole kill matrix alone
 #   hack/test.sh cosign  cosign on what is attached to an image
 #   hack/test.sh openid  logins at an OpenID provider
@@ -11,10 +11,10 @@
 #   hack/test.sh rehearsal   every change of the corpus, rehearsed
 #   hack/test.sh faults      every fault of the corpus, and ten good releases; WAYBILL_FAULTS: their names
 #   hack/test.sh console     the console in a browser, and the demo's story in it on a real Odoo; WAYBILL_CONSOLE: tests whose names match
-#   hack/test.sh console-core    the part that needs neither Odoo nor an engine
+#   hack/test.sh console-pages   the part that needs neither Odoo nor an engine
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
-#   hack/test.sh kube    the conformance suite of runtimes on a Kubernetes: the one that KUBECONFIG and WAYBILL_KUBE_* name, or one of its own
+#   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the conformance suite of runtimes, and the demo's story; WAYBILL_KUBE: conformance or story alone
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -100,6 +100,9 @@ console() {
 	go test -tags browser -count=1 -v -timeout 20m -run '^TestConsole$' ./test/console
 }
 
+# Each page once, what is done with a promotion, and who may do what.
+console_core() { WAYBILL_CONSOLE=${WAYBILL_CONSOLE:-', light|acts/|rights'} console; }
+
 console_story() {
 	hack/console.sh browser
 	go test -tags browser,odoo,docker -count=1 -v -timeout 60m -run '^TestStory$' ./test/console
@@ -114,18 +117,20 @@ tenants() { odoo -v -run '^Test(Tenants|Life)$' ./test/tenants; }
 emergency() { odoo -v -run '^TestEmergency$' ./test/emergency; }
 
 # On the user's own cluster where its registry was named, else on one that is started, and stopped unless it ran before.
-kube() {
-	if [ -z "${WAYBILL_KUBE_REGISTRY:-}" ]; then
-		local settings
-		if ! hack/cluster.sh status >/dev/null 2>&1; then
-			trap 'hack/cluster.sh down' EXIT
-			hack/cluster.sh up || return
-		fi
-		settings=$(hack/cluster.sh env) || return
-		eval "$settings"
+cluster() {
+	local settings
+	[ -z "${WAYBILL_KUBE_REGISTRY:-}" ] || return 0
+	if ! hack/cluster.sh status >/dev/null 2>&1; then
+		trap 'hack/cluster.sh down' EXIT
+		hack/cluster.sh up || return
 	fi
-	go test -tags kube -count=1 -timeout 40m ./internal/runtime/kube ./internal/secret
+	settings=$(hack/cluster.sh env) || return
+	eval "$settings"
 }
+
+kube_conformance() { go test -tags kube -count=1 -timeout 40m ./internal/runtime/kube ./internal/secret; }
+
+kube_story() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -deadline 30m; }
 
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
 
@@ -134,6 +139,7 @@ core)
 	section "unit tests" unit
 	section "unit tests of the console" hack/console.sh test
 	section "promtool on metrics, rules and dashboards" promtool
+	section "the console in a browser, core" console_core
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
 	section "kill matrix, core" kill_matrix core
@@ -144,8 +150,10 @@ all)
 	section "unit tests" unit
 	section "unit tests of the console" hack/console.sh test
 	section "promtool on metrics, rules and dashboards" promtool
+	section "the console in a browser" console
 	section "the base image for tests" prepare
 	section "integration tests on real Odoo" integration
+	section "the demo's story in a browser" console_story
 	section "cosign verifies attestations" cosign
 	section "logins at an OpenID provider" openid
 	section "pull requests at a forge" forge
@@ -155,7 +163,7 @@ all)
 	section "tenants in rings" tenants
 	section "emergency" emergency
 	;;
-console-core)
+console-pages)
 	section "the console in a browser" console
 	;;
 console)
@@ -191,7 +199,9 @@ faults)
 	section "faults" faults "${WAYBILL_FAULTS:-all}"
 	;;
 kube)
-	section "conformance on Kubernetes" kube
+	section "a Kubernetes" cluster
+	case ${WAYBILL_KUBE:-all} in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
+	case ${WAYBILL_KUBE:-all} in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
 	;;
 bench)
 	prepare
@@ -209,7 +219,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|console|console-core|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|console|console-pages|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

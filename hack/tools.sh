@@ -64,7 +64,14 @@ kube)
 		build $program "k8s.io/kubernetes/cmd/$program" "$flags"
 	done
 	;;
-traefik) build traefik "$package" "-s -w" ;;
+traefik)
+	if [ ! -e "$bin/crds.yml" ]; then # the kinds that it brings to a cluster
+		mkdir -p "$bin"
+		from=$(cd "$module" && go mod download github.com/traefik/traefik/v3 && go list -m -f '{{.Dir}}' github.com/traefik/traefik/v3)
+		install -m 644 "$from/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" "$bin/crds.yml"
+	fi
+	build traefik "$package" "-s -w"
+	;;
 gitea)
 	if [ ! -x "$bin/gitea" ]; then # what it reads beside it
 		mkdir -p "$bin"

@@ -174,8 +174,18 @@ func overlay(from fs.FS, root, dir string) error {
 	})
 }
 
-// RequireRehearsal has an environment of an estate let in only what was rehearsed.
-func RequireRehearsal(dir, environment string) error {
+// Servers has every environment of an estate use these servers, given as fields of kind Environment, and not those that waybill up brings along.
+func Servers(dir, fields string) error {
+	for _, environment := range []string{"test", "production"} {
+		if err := declare(dir, environment, fields); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declare adds fields to an environment of an estate.
+func declare(dir, environment, fields string) error {
 	file := filepath.Join(dir, environment+".yaml")
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -183,9 +193,14 @@ func RequireRehearsal(dir, environment string) error {
 	}
 	const budget = "\nhold_budget: "
 	if bytes.Count(content, []byte(budget)) != 1 {
-		return fmt.Errorf("estate file %s has no hold_budget to put the rehearsal beside", file)
+		return fmt.Errorf("estate file %s has no hold_budget to put the rest beside", file)
 	}
-	return os.WriteFile(file, bytes.Replace(content, []byte(budget), []byte("\nrehearsal: required"+budget), 1), 0o644)
+	return os.WriteFile(file, bytes.Replace(content, []byte(budget), []byte("\n"+strings.TrimSuffix(fields, "\n")+budget), 1), 0o644)
+}
+
+// RequireRehearsal has an environment of an estate let in only what was rehearsed.
+func RequireRehearsal(dir, environment string) error {
+	return declare(dir, environment, "rehearsal: required")
 }
 
 // JudgeValidation has an environment of an estate take releases back under which deliveries take longer to validate.
@@ -207,22 +222,15 @@ var Approvers = []string{"ines", "jonas"}
 
 // AskPeople has production ask for an approval, and gives it a window: it opens at a time, to the second, and lasts half a day.
 func AskPeople(dir string, opens time.Time) error {
-	file := filepath.Join(dir, "production.yaml")
-	content, err := os.ReadFile(file)
-	if err != nil {
+	if err := declare(dir, "production", "approvals: {}"); err != nil {
 		return err
-	}
-	const budget = "\nhold_budget: "
-	if bytes.Count(content, []byte(budget)) != 1 {
-		return fmt.Errorf("estate file %s has no hold_budget to put the approvals beside", file)
 	}
 	people := "# Who may say yes in production. Their tokens are the server's matter.\nkind: Access\nusers:\n"
 	for _, name := range Approvers {
 		people += "  - name: " + name + "\n    roles: [{role: approver, environments: [production]}]\n"
 	}
 	for name, text := range map[string]string{
-		"production.yaml": string(bytes.Replace(content, []byte(budget), []byte("\napprovals: {}"+budget), 1)),
-		"people.yaml":     people,
+		"people.yaml": people,
 		"calendar.yaml": "# When the warehouse can bear a change; the file is exported from its own calendar.\nkind: Calendar\nname: warehouse\ntimezone: Europe/Berlin\n" +
 			"windows:\n  - name: quiet\n    ical: quiet.ics\n    applies_to: {environments: [production]}\n",
 	} {

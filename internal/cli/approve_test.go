@@ -80,7 +80,7 @@ func serving(t *testing.T, declared string) (data string) {
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-ended)
-		require.NoError(t, server.Down(context.Background(), data, quiet))
+		require.NoError(t, server.Down(context.Background(), data, nil, quiet))
 	})
 	select {
 	case <-ready:

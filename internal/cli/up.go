@@ -84,19 +84,28 @@ func (a *app) serve() *cobra.Command {
 }
 
 func (a *app) down() *cobra.Command {
-	return &cobra.Command{
+	c := server.Config{}
+	var kube func() error
+	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop what goes on serving when the server has stopped",
 		Long: `Stop pools, routers and the tenants' database of a data folder, after the server has been
-stopped. Nothing is lost: the next waybill up brings everything back.`,
+stopped; with --runtime kube and what waybill serve was told of the cluster, the namespaces of the
+environments are removed. Nothing is lost: databases and filestores stay, and the next waybill up, or
+serve, brings everything back.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := server.Down(cmd.Context(), a.data, slog.Default()); err != nil {
+			if err := kube(); err != nil {
+				return err
+			}
+			if err := server.Down(cmd.Context(), a.data, c.Kube, slog.Default()); err != nil {
 				return err
 			}
 			return a.print(map[string]string{"down": a.data}, func(w io.Writer) { fmt.Fprintln(w, "everything of", a.data, "has stopped") })
 		},
 	}
+	kube = kubeFlags(cmd, &c)
+	return cmd
 }
 
 func (a *app) serveWith(ctx context.Context, log string, c server.Config) error {

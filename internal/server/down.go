@@ -15,8 +15,9 @@ import (
 )
 
 // Down stops what goes on serving when a server has stopped: pools, routers and the tenants'
-// database of a data folder. Everything stays on disk; a server that comes up brings it back.
-func Down(ctx context.Context, data string, log *slog.Logger) (err error) {
+// database of a data folder, or, where k is given, its namespaces in a cluster. Everything stays on disk; a server that comes
+// up brings it back.
+func Down(ctx context.Context, data string, k *Kube, log *slog.Logger) (err error) {
 	if data, err = filepath.Abs(data); err != nil {
 		return err
 	}
@@ -32,6 +33,9 @@ func Down(ctx context.Context, data string, log *slog.Logger) (err error) {
 		return fmt.Errorf("%w: %s%s. Stop it first", ErrAlreadyUp, data, whoServes(data))
 	}
 	defer func() { _ = lock.Unlock() }()
+	if k != nil {
+		return removeNamespaces(ctx, *k, log)
+	}
 	s := &server{config: Config{Data: data}, log: log}
 	if s.instance, err = instanceID(data); err != nil {
 		return err
@@ -40,6 +44,23 @@ func Down(ctx context.Context, data string, log *slog.Logger) (err error) {
 		return err
 	}
 	return errors.Join(s.stopContainers(ctx), s.stopPostgres(ctx, "tenants", tenantsPort), s.stopPostgres(ctx, "state", statePort))
+}
+
+func removeNamespaces(ctx context.Context, k Kube, log *slog.Logger) error {
+	r, err := newKube(k, nil, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	environments, err := r.Environments(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range environments {
+		errs = append(errs, r.RemoveEnvironment(ctx, e))
+	}
+	return errors.Join(errs...)
 }
 
 func (s *server) stopContainers(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,23 +70,7 @@ func (s *server) openRuntime(ctx context.Context) error {
 }
 
 func (s *server) openKube(ctx context.Context, k Kube, image func(context.Context) (string, error)) error {
-	config, namespace, err := clusterConfig(k)
-	if err != nil {
-		return err
-	}
-	var pull []byte
-	if k.PullSecret != "" {
-		if pull, err = os.ReadFile(k.PullSecret); err != nil {
-			return fmt.Errorf("the nodes' credentials for the registry: %w", err)
-		}
-	}
-	uid := containerUID()
-	dir, err := filepath.Abs(k.VolumeDir)
-	if err != nil {
-		return err
-	}
-	r, err := kube.New(kube.Options{Config: config, Prefix: k.Prefix, Volume: k.Volume, DataDir: dir, Image: image, UID: uid, GID: uid,
-		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Log: s.log})
+	r, err := newKube(k, image, s.log)
 	if err != nil {
 		return err
 	}
@@ -103,6 +88,26 @@ func (s *server) openKube(ctx context.Context, k Kube, image func(context.Contex
 		return err
 	}
 	return nil
+}
+
+func newKube(k Kube, image func(context.Context) (string, error), log *slog.Logger) (*kube.Runtime, error) {
+	config, namespace, err := clusterConfig(k)
+	if err != nil {
+		return nil, err
+	}
+	var pull []byte
+	if k.PullSecret != "" {
+		if pull, err = os.ReadFile(k.PullSecret); err != nil {
+			return nil, fmt.Errorf("the nodes' credentials for the registry: %w", err)
+		}
+	}
+	uid := containerUID()
+	dir, err := filepath.Abs(k.VolumeDir)
+	if err != nil {
+		return nil, err
+	}
+	return kube.New(kube.Options{Config: config, Prefix: k.Prefix, Volume: k.Volume, DataDir: dir, Image: image, UID: uid, GID: uid,
+		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Log: log})
 }
 
 // podNamespace is where a pod finds the name of its namespace.

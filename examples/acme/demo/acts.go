@@ -96,7 +96,7 @@ func (s *story) third(ctx context.Context) error {
 	if err := s.prepare(ctx, "r3", "fails"); err != nil {
 		return err
 	}
-	databaseURL, err := databaseURL(s.data, s.production.Database)
+	databaseURL, err := s.databaseURL(s.production.Database)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (s *story) reckon(ctx context.Context) error {
 	if err := s.crew.Stop(); err != nil {
 		return err
 	}
-	databaseURL, err := databaseURL(s.data, s.production.Database)
+	databaseURL, err := s.databaseURL(s.production.Database)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -16,9 +18,16 @@ import (
 	"github.com/waybill-dev/waybill/internal/keys"
 )
 
-// databaseURL is how the auditor reaches a tenant's database: past Waybill and past Odoo, on the
-// server that `waybill up` runs in its data folder. The password is in it, so it is never shown.
-func databaseURL(data, database string) (string, error) {
+// databaseURL is how the auditor reaches a tenant's database: past Waybill and past Odoo, on the cluster's server, or
+// on the one that `waybill up` runs in its data folder. The password is in it, so it is never shown.
+func (s *story) databaseURL(database string) (string, error) {
+	if s.cluster != nil {
+		return s.cluster.DatabaseURL(database), nil
+	}
+	return embedded(s.data, database)
+}
+
+func embedded(data, database string) (string, error) {
 	ring, err := keys.Open(filepath.Join(data, "keys"))
 	if err != nil {
 		return "", fmt.Errorf("keys of the data folder: %w", err)
@@ -82,16 +91,23 @@ func schema(ctx context.Context, databaseURL string) (string, error) {
 		return "", fmt.Errorf("the database's URL cannot be read")
 	}
 	password, _ := u.User.Password()
-	query := u.Query()
+	host, port := u.Hostname(), u.Port()
+	if host == "" { // a socket
+		host, port = u.Query().Get("host"), u.Query().Get("port")
+	}
 	dump, err := pgDump()
 	if err != nil {
 		return "", err
 	}
 	command := exec.CommandContext(ctx, dump, "--schema-only", "--no-owner", "--no-privileges")
-	command.Env = append(os.Environ(), "PGHOST="+query.Get("host"), "PGPORT="+query.Get("port"),
+	command.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port,
 		"PGUSER="+u.User.Username(), "PGPASSWORD="+password, "PGDATABASE="+strings.TrimPrefix(u.Path, "/"))
 	out, err := command.Output()
 	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
+		}
 		return "", fmt.Errorf("pg_dump of the schema: %w", err)
 	}
 	sum := sha256.New()

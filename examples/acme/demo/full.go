@@ -163,7 +163,7 @@ func (s *story) seventh(ctx context.Context) error {
 		s.watcher.stop()
 		s.watcher = nil
 	}
-	databaseURL, err := databaseURL(s.data, s.production.Database)
+	databaseURL, err := s.databaseURL(s.production.Database)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type options struct {
 	pace     time.Duration // from one order of a person to the next
 	browser  bool
 	full     bool          // with rehearsals, r6 and r7
+	kube     bool          // on a Kubernetes; see package cluster
 	deadline time.Duration // of the whole story
 }
 
@@ -50,10 +51,15 @@ func main() {
 	flag.DurationVar(&o.pace, "pace", 20*time.Second, "from one order of a person to the next")
 	flag.BoolVar(&o.browser, "browser", true, "keep a Chromium open on production")
 	flag.BoolVar(&o.full, "full", false, "demand rehearsals in production, and tell of r6 and r7 too")
+	flag.BoolVar(&o.kube, "kube", false, "on the Kubernetes, and the servers beside it, that the environment names: eval \"$(hack/cluster.sh env)\"")
 	flag.DurationVar(&o.deadline, "deadline", 20*time.Minute, "give up after this long")
 	flag.Parse()
 	if o.data == "" || o.work == "" {
 		fmt.Fprintln(os.Stderr, "demo: -data and -work are required: two folders that do not exist yet")
+		os.Exit(2)
+	}
+	if o.kube && o.full {
+		fmt.Fprintln(os.Stderr, "demo: -kube and -full: rehearsals do not run on Kubernetes yet; leave one of the two out")
 		os.Exit(2)
 	}
 	if err := absolute(&o); err != nil {

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/examples/acme"
 	"github.com/waybill-dev/waybill/examples/acme/client"
+	"github.com/waybill-dev/waybill/examples/acme/cluster"
 	"github.com/waybill-dev/waybill/examples/acme/initial"
 	"github.com/waybill-dev/waybill/examples/acme/waybill"
 )
@@ -30,6 +32,7 @@ type story struct {
 	commits map[string]string
 	initial initial.Database
 
+	cluster          *cluster.Cluster // nil: everything is on this machine's engine
 	server           *waybill.Server
 	test, production client.Site
 	crew             *client.Crew
@@ -58,8 +61,20 @@ func (s *story) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("Its operators have an estate: a test and a production, one warehouse in each.")
+	if s.kube {
+		s.say("Both are on a Kubernetes, with PostgreSQL, Redis and Traefik beside it.")
+		if s.cluster, err = cluster.Open(ctx, "waybill-demo", s.work); err != nil {
+			return err
+		}
+		s.http = s.cluster.Ports()
+	}
 	if err := acme.WriteEstate(s.estate(), s.http[0], s.http[1]); err != nil {
 		return err
+	}
+	if s.cluster != nil {
+		if err := acme.Servers(s.estate(), s.cluster.Servers()); err != nil {
+			return err
+		}
 	}
 	if err := s.git(ctx, "init", "-q", "-b", "main"); err != nil {
 		return err
@@ -76,16 +91,31 @@ func (s *story) open(ctx context.Context) (err error) {
 	if s.initial, err = s.cached().Take(s.data); err != nil {
 		return err
 	}
-	s.say("Waybill starts.")
-	if s.server, err = s.cli.Up(ctx, waybill.Up{Estate: s.estate(), Listen: s.listen, Log: filepath.Join(s.work, "waybill.log"), WithParent: true}); err != nil {
-		return err
-	}
+	up := waybill.Up{Estate: s.estate(), Listen: s.listen, Log: filepath.Join(s.work, "waybill.log"), WithParent: true}
 	s.test = client.Site{Address: s.http[0], Host: "test.acme.example", Database: "acme_test"}
 	s.production = client.Site{Address: s.http[1], Host: "erp.acme.example", Database: "acme_production", ComesBack: s.full}
+	if s.cluster != nil {
+		if up.Serve, err = s.cluster.Serve(s.data); err != nil {
+			return err
+		}
+		s.test.Address, s.production.Address = s.cluster.Traefik, s.cluster.Traefik
+	}
+	s.say("Waybill starts.")
+	if s.server, err = s.cli.Up(ctx, up); err != nil {
+		return err
+	}
 	if s.base != "" {
-		return s.mustRun(ctx, "base", "import", "--name", "odoo:19.0", s.base)
+		return s.mustRun(ctx, slices.Concat([]string{"base", "import", "--name", "odoo:19.0", s.base}, s.registry())...)
 	}
 	return nil
+}
+
+// registry are the flags of verbs that write images, where that is not into Waybill's own registry.
+func (s *story) registry() []string {
+	if s.cluster == nil {
+		return nil
+	}
+	return []string{"--registry", s.cluster.Registry}
 }
 
 // commit has the operators commit what they changed in the estate.
@@ -121,7 +151,8 @@ func (s *story) build(ctx context.Context, release string) error {
 		Digest string `json:"digest"`
 		Commit string `json:"commit"`
 	}
-	if err := s.cli.Ask(ctx, &built, "build", "--source", s.source(), "--name", release, "--commit", s.commits[release]); err != nil {
+	args := slices.Concat([]string{"build", "--source", s.source(), "--name", release, "--commit", s.commits[release]}, s.registry())
+	if err := s.cli.Ask(ctx, &built, args...); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(built.Digest, "sha256:") || built.Commit != s.commits[release] {
@@ -168,7 +199,7 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 	if working {
 		count := s.crew.Tally.Since(mark)
 		row.requests = &count
-		databaseURL, err := databaseURL(s.data, s.production.Database)
+		databaseURL, err := s.databaseURL(s.production.Database)
 		if err != nil {
 			return err
 		}
@@ -285,6 +316,9 @@ func (s *story) hire(ctx context.Context) (err error) {
 	return err
 }
 
+// clearing is how long a cluster may take to let go of the story's namespaces.
+const clearing = 5 * time.Minute
+
 // close sends everybody home and stops Waybill.
 func (s *story) close() error {
 	var errs []error
@@ -302,6 +336,11 @@ func (s *story) close() error {
 	if s.server != nil {
 		errs = append(errs, s.server.Stop())
 		s.server = nil
+	}
+	if s.cluster != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), clearing)
+		defer cancel()
+		errs = append(errs, s.cluster.Clear(ctx, s.mustRun))
 	}
 	return errors.Join(errs...)
 }

@@ -66,15 +66,18 @@ func (s *story) table(out io.Writer) {
 	}
 	_ = t.Flush()
 	fmt.Fprintf(out, "\nThe story took %s. Look next at:\n", time.Since(s.begun).Round(time.Second))
-	for _, look := range [][2]string{
+	looks := [][2]string{
 		{s.work + "/source", "the addons; git log, git show r3"},
 		{s.work + "/estate", "what the operators declare"},
 		{s.work + "/orders.jsonl", "every order that was acknowledged"},
 		{s.work + "/pictures", "what the browser showed"},
 		{s.work + "/waybill.log", "the server's log"},
-		{s.cli.Binary + " up --data " + s.data + " --estate " + s.work + "/estate", "start it again"},
-		{s.cli.Binary + " promotion list --data " + s.data, "then: every promotion; promotion show ID tells each step"},
-	} {
+	}
+	if s.cluster == nil { // nothing is left there
+		looks = append(looks, [2]string{s.cli.Binary + " up --data " + s.data + " --estate " + s.work + "/estate", "start it again"},
+			[2]string{s.cli.Binary + " promotion list --data " + s.data, "then: every promotion; promotion show ID tells each step"})
+	}
+	for _, look := range looks {
 		fmt.Fprintf(out, "  %s\n      %s\n", look[0], look[1])
 	}
 }

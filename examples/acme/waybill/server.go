@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 // stopLimit is how long a server may take to end well.
 const stopLimit = 90 * time.Second
 
-// Server is one `waybill up`, in a process of its own.
+// Server is one `waybill up` or `waybill serve`, in a process of its own.
 type Server struct {
 	Started time.Time     // just before the process began
 	Ended   chan struct{} // closed once the process is gone
@@ -33,6 +34,7 @@ type Up struct {
 	Listen      string   // host:port
 	Log         string   // file that its standard error is added to
 	Environment []string // further variables, "NAME=value"
+	Serve       []string // flags of `waybill serve`; nil: it is `waybill up`
 	WithParent  bool     // it is asked to end when the thread that starts it goes
 }
 
@@ -44,9 +46,13 @@ func (c CLI) Up(ctx context.Context, o Up) (*Server, error) {
 		return nil, err
 	}
 	defer file.Close() // the child has its own descriptor
-	fmt.Fprintf(file, "--- waybill up %s\n", strings.Join(o.Environment, " "))
+	verb := "up"
+	if o.Serve != nil {
+		verb = "serve"
+	}
+	fmt.Fprintf(file, "--- waybill %s %s\n", verb, strings.Join(slices.Concat(o.Serve, o.Environment), " "))
 	// Not CommandContext: it is stopped with SIGTERM, by Stop, and so has the time to end well.
-	process := exec.Command(c.Binary, "up", "--data", c.Data, "--estate", o.Estate, "--listen", o.Listen)
+	process := exec.Command(c.Binary, append([]string{verb, "--data", c.Data, "--estate", o.Estate, "--listen", o.Listen}, o.Serve...)...)
 	process.Env = append(os.Environ(), o.Environment...)
 	process.Stderr = file
 	// A Ctrl-C in the terminal is for the parent, which then stops the server.
@@ -79,9 +85,9 @@ func (c CLI) Up(ctx context.Context, o Up) (*Server, error) {
 	case <-ready:
 		return s, nil
 	case <-s.Ended:
-		return s, fmt.Errorf("waybill up ended before it was ready: %w\n%s", s.err, Tail(o.Log))
+		return s, fmt.Errorf("waybill %s ended before it was ready: %w\n%s", verb, s.err, Tail(o.Log))
 	case <-ctx.Done():
-		return s, errors.Join(fmt.Errorf("waybill up was not ready in time: %w\n%s", ctx.Err(), Tail(o.Log)), s.Stop())
+		return s, errors.Join(fmt.Errorf("waybill %s was not ready in time: %w\n%s", verb, ctx.Err(), Tail(o.Log)), s.Stop())
 	}
 }
 
@@ -124,7 +130,7 @@ func (s *Server) Stop() error {
 	case <-deadline.C:
 		_ = s.process.Process.Kill()
 		<-s.Ended
-		return fmt.Errorf("waybill up did not stop within %s of SIGTERM\n%s", stopLimit, Tail(s.log))
+		return fmt.Errorf("the server did not stop within %s of SIGTERM\n%s", stopLimit, Tail(s.log))
 	}
 }
 

@@ -390,6 +390,20 @@ func (r *Runtime) RemoveEnvironment(ctx context.Context, environment string) err
 	return r.removeFolders(environment)
 }
 
+// Environments are those that this Waybill has in the cluster, by name.
+func (r *Runtime) Environments(ctx context.Context) ([]string, error) {
+	all, err := r.list(ctx, kindNamespace, "", labels{})
+	if err != nil {
+		return nil, fmt.Errorf("look for environments: %w", err)
+	}
+	var names []string
+	for _, n := range all {
+		names = append(names, n.GetLabels()[labelEnvironment])
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 func (r *Runtime) removeVolumes(ctx context.Context, want labels) error {
 	volumes, err := r.list(ctx, kindVolume, "", want)
 	if err != nil {
