@@ -5,6 +5,7 @@
 #   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes and Traefik)
 #   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where everything is, with its password
 #   hack/cluster.sh status          what runs
+#   hack/cluster.sh kill PART       end kubelet, kube-apiserver, redis or postgres as kill -9 does; start PART starts it again
 #   hack/cluster.sh down            stop it all; what it has stored goes too, what was built stays in the cache
 #
 # State and logs are in /var/lib/waybill-cluster (WAYBILL_CLUSTER). It takes root. Beside the folder it
@@ -602,6 +603,31 @@ status() {
 	return $bad
 }
 
+# part_known refuses what is none of the parts that a test may take away.
+part_known() {
+	case "${1:-}" in
+	kubelet | kube-apiserver | postgres | redis) ;;
+	*) die "usage: hack/cluster.sh kill|start kubelet|kube-apiserver|postgres|redis" ;;
+	esac
+}
+
+kill_part() {
+	local pid
+	part_known "$@"
+	pid=$(running "$1") || die "$1 does not run"
+	kill -KILL "$pid"
+	await_end "$pid" 10 || die "process $pid ($1) cannot be killed"
+}
+
+start_part() {
+	part_known "$@"
+	tools=$(hack/tools.sh kube)
+	case $1 in
+	kube-apiserver) start_api ;;
+	*) "start_$1" ;;
+	esac
+}
+
 # locked runs a command while no other one on this cluster runs.
 locked() {
 	exec 9>/run/waybill-cluster.lock
@@ -614,8 +640,10 @@ up) locked up ;;
 down) locked down ;;
 env) env_lines ;;
 status) status ;;
+kill) locked kill_part "${2:-}" ;;
+start) locked start_part "${2:-}" ;;
 *)
-	echo "usage: hack/cluster.sh up|env|status|down" >&2
+	echo "usage: hack/cluster.sh up|env|status|down|kill PART|start PART" >&2
 	exit 2
 	;;
 esac

@@ -79,7 +79,7 @@ func start(t *testing.T, c Config) running {
 	}
 	t.Cleanup(func() {
 		require.NoError(t, r.stop())
-		require.NoError(t, Down(context.Background(), c.Data, slog.New(slog.DiscardHandler)))
+		require.NoError(t, Down(context.Background(), c.Data, nil, slog.New(slog.DiscardHandler)))
 	})
 	select {
 	case r.url = <-ready:

@@ -114,6 +114,12 @@ func (s *Server) Killed() bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
+// Kill ends the server as kill -9 does, and waits for that.
+func (s *Server) Kill() {
+	_ = s.process.Process.Kill()
+	<-s.Ended
+}
+
 // Stop asks the server to end and waits for it. One that is gone already says how it ended.
 func (s *Server) Stop() error {
 	if s.Gone() {
