@@ -112,6 +112,13 @@ func open(ctx context.Context, t *testing.T) *acmeOnKube {
 	ports := a.cluster.Ports()
 	require.NoError(t, acme.WriteEstate(estate, ports[0], ports[1]))
 	require.NoError(t, acme.Servers(estate, a.cluster.Servers()))
+	// Production alone: nobody has to be asked first.
+	require.NoError(t, os.Remove(filepath.Join(estate, "test.yaml")))
+	product, err := os.ReadFile(filepath.Join(estate, "product.yaml"))
+	require.NoError(t, err)
+	alone := strings.Replace(string(product), "environments: [test, production]", "environments: [production]", 1)
+	require.NotEqual(t, string(product), alone)
+	require.NoError(t, os.WriteFile(filepath.Join(estate, "product.yaml"), []byte(alone), 0o644))
 	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "-A"}, {"-c", "user.name=Acme IT", "-c", "user.email=it@acme.example", "commit", "-q", "--no-gpg-sign", "-m", "Acme's estate"}} {
 		git := exec.CommandContext(ctx, "git", args...)
 		git.Dir = estate
