@@ -38,7 +38,7 @@ func (s *story) first(ctx context.Context) error {
 
 // second: r2 changes database and view, and nobody notices.
 func (s *story) second(ctx context.Context) error {
-	if err := s.prepare(ctx, "r2", "compatible"); err != nil {
+	if err := errors.Join(s.prepare(ctx, "r2", "compatible"), s.opened()); err != nil {
 		return err
 	}
 	before := time.Now()

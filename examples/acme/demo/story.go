@@ -38,6 +38,7 @@ type story struct {
 	crew             *client.Crew
 	ledger           *client.Ledger
 	watcher          *watcher
+	opening          chan error // while the browser is being opened
 	rows             []row
 	rehearsed        rehearsed    // the last one
 	rushed           [2]int64     // orders begun and shipped by those who came for the busy hour
@@ -311,8 +312,24 @@ func (s *story) hire(ctx context.Context) (err error) {
 	if len(deliveries) == 0 {
 		return errors.New("production has no open delivery with a dock for the browser to look at")
 	}
-	s.say("One of them keeps the form of a delivery open in a browser.")
-	s.watcher, err = watch(ctx, s.production, "clerk", s.initial.Clerk, deliveries[0], filepath.Join(s.work, "pictures"))
+	s.say("One of them opens the form of a delivery in a browser, and keeps it open.")
+	// The first visit of all has Odoo bundle its scripts; the next release need not wait for that to be built and tried in test.
+	s.opening = make(chan error, 1)
+	go func() {
+		w, err := watch(ctx, s.production, "clerk", s.initial.Clerk, deliveries[0], filepath.Join(s.work, "pictures"))
+		s.watcher = w
+		s.opening <- err
+	}()
+	return nil
+}
+
+// opened returns once the browser shows the form, or nobody opens one. Only then may anybody ask for the watcher.
+func (s *story) opened() error {
+	if s.opening == nil {
+		return nil
+	}
+	err := <-s.opening
+	s.opening = nil
 	return err
 }
 
@@ -321,7 +338,7 @@ const clearing = 5 * time.Minute
 
 // close sends everybody home and stops Waybill.
 func (s *story) close() error {
-	var errs []error
+	errs := []error{s.opened()}
 	if s.watcher != nil {
 		s.watcher.stop()
 		s.watcher = nil
