@@ -68,7 +68,7 @@ test('r2 waits for somebody else, gets its traffic by weight, and stays', async 
   await pictures(olga, 'canary');
   await expect(traffic.getByText('50 % on the new release')).toBeVisible(minutes(7));
   await expect(olga.getByRole('heading', { level: 1 })).toContainText('promoted', minutes(4));
-  await expect(olga.getByText('Ended')).toBeVisible();
+  await expect(olga.getByText('Ended', { exact: true })).toBeVisible();
   await accessible(olga);
   await pictures(olga, 'promoted');
 });

@@ -58,8 +58,8 @@ function Verdict({ of: v, open }: { of: Schemas['Verdict']; open: boolean }) {
                   <Interval of={s} />
                   <p className={classes.soft}>{s.problem || s.says}</p>
                 </td>
-                <td>{share(s.canary)}</td>
-                <td>{share(s.stable)}</td>
+                <td>{counted(s, s.canary)}</td>
+                <td>{counted(s, s.stable)}</td>
               </tr>
             ))}
           </Table>
@@ -73,6 +73,12 @@ function Verdict({ of: v, open }: { of: Schemas['Verdict']; open: boolean }) {
 /** "3 of 1,204 failed" */
 function share(c: Schemas['Counts']): string {
   return `${c.failed.toLocaleString('en')} of ${c.requests.toLocaleString('en')} failed`;
+}
+
+/** What a signal has counted: calls that failed or, for one that measures time, were slow; or how often something was seen. */
+function counted(s: Schemas['SignalVerdict'], c: Schemas['Counts']): string {
+  if (s.signal.endsWith('.seconds')) return `${c.failed.toLocaleString('en')} of ${c.requests.toLocaleString('en')} slow`;
+  return s.unit === 'difference of shares' ? share(c) : `${c.requests.toLocaleString('en')} seen`;
 }
 
 function Weight({ of }: { of: number }) {
