@@ -210,6 +210,7 @@ func (b Backend) routes(api huma.API) {
 	b.secretRoutes(api)
 	b.runbookRoutes(api)
 	b.isolationRoutes(api)
+	b.driftRoutes(api)
 	b.neighbourRoutes(api)
 	b.restoreRoutes(api)
 	b.eventRoutes(api)

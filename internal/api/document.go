@@ -76,7 +76,7 @@ var tags = []struct{ Name, Words, Says string }{
 	{"Releases", "releases impact vulnerabilities", "What can be promoted, what it would do, and what is known of it"},
 	{"Rehearsals", "rehearsals", "Updates that were tried on a copy"},
 	{"Tenants", "tenants checkpoints restores neighbours", "Databases, their checkpoints and where these are restored"},
-	{"Environments", "status isolation secrets runbooks", "What runs where, and whether it is well"},
+	{"Environments", "status isolation drift secrets runbooks", "What runs where, and whether it is well"},
 	{"Estate", "estate", "The declared state in Git"},
 	{"Ledger", "ledger", "The record of everything that was decided and done"},
 	{"People", "whoami me users tokens login logout sessions session passwords password oidc", "Who asks, and what they may"},

@@ -55,6 +55,7 @@ func examples(x things) map[string][]example {
 		"PUT /api/v1/users/{name}/password":                     {{path: "/api/v1/users/" + x.user + "/password", body: map[string]any{"password": "short", "current": "wrong"}}},
 		"DELETE /api/v1/users/{name}/password":                  {{path: "/api/v1/users/" + x.user + "/password"}},
 		"GET /api/v1/isolation/{environment}":                   {{path: "/api/v1/isolation/production"}},
+		"GET /api/v1/drift/{environment}":                       {{path: "/api/v1/drift/production"}},
 		"GET /api/v1/neighbours/{environment}":                  {{path: "/api/v1/neighbours/production"}},
 		"GET /api/v1/isolation/{environment}/{run}":             {{path: "/api/v1/isolation/production/1"}},
 		"POST /api/v1/isolation/{environment}/check":            {{path: "/api/v1/isolation/production/check"}},

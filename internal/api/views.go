@@ -271,7 +271,7 @@ func (b Backend) everywhere(ctx context.Context) (Status, error) {
 		}
 		s.Environments = append(s.Environments, view)
 	}
-	if err := errors.Join(b.markIsolation(ctx, &s), b.markUsage(ctx, &s)); err != nil {
+	if err := errors.Join(b.markIsolation(ctx, &s), b.markUsage(ctx, &s), b.markDrift(ctx, &s)); err != nil {
 		return s, err
 	}
 	b.markNoisy(&s)

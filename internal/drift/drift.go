@@ -1,6 +1,6 @@
 // Package drift compares what Waybill has declared in a cluster with what is there: each field that somebody else changed, took away or
-// added, and who. It is pure: whoever watches a cluster asks the API server for a dry-run of what has another Fingerprint than before, and
-// nothing else. No server does so yet.
+// added, and who. It is pure: whoever watches a cluster asks the API server for a dry-run of what Applied and Fingerprint do not already
+// tell to be as declared, and for nothing else.
 package drift
 
 import (
@@ -35,9 +35,37 @@ type Change struct {
 	Declared string    `json:"declared,omitempty"` // as JSON, shortened; never of a Secret
 	Live     string    `json:"live,omitempty"`     // likewise
 	Owner    string    `json:"owner"`              // field manager: kubectl-edit, argocd-controller …; of a field that was removed, who wrote last; empty: nobody says
+	Way      string    `json:"way,omitempty"`      // how the owner writes: Update, Apply, or Update of a subresource, as in Update scale
 	At       time.Time `json:"at,omitzero"`        // when the owner wrote last
 
 	path fieldpath.Path
+}
+
+// String is the change as people are told of it.
+func (c Change) String() string {
+	what := ""
+	switch c.Kind {
+	case Changed:
+		what = c.Path + " is " + c.Live + " and not " + c.Declared
+	case Removed:
+		what = c.Path + " was taken away"
+		if c.Declared != "" {
+			what += "; declared is " + c.Declared
+		}
+	case Added:
+		what = c.Path + " was added"
+		if c.Live != "" {
+			what += ": " + c.Live
+		}
+	}
+	if c.Owner == "" {
+		return what + " (nobody owns the field)"
+	}
+	by := what + " (" + c.Owner + ", " + c.Way
+	if !c.At.IsZero() { // of a scale the cluster notes no time
+		by += ", " + c.At.Format(time.DateTime)
+	}
+	return by + ")"
 }
 
 // Object is which object.
@@ -68,16 +96,13 @@ var controllers = []string{"kube-controller-manager", "kube-scheduler", "kubelet
 // apply of the declared object by manager, with force: what would be there if nobody else had touched it. Fields that manager does not
 // declare and nobody wrote (defaults, status, what controllers fill in) are no matter.
 func Compare(manager string, live, applied *unstructured.Unstructured) ([]Change, error) {
-	declared := &fieldpath.Set{}
-	for _, entry := range applied.GetManagedFields() {
-		if entry.Manager != manager || entry.Operation != metav1.ManagedFieldsOperationApply || entry.Subresource != "" {
-			continue
-		}
-		set, err := setOf(entry)
-		if err != nil {
-			return nil, fmt.Errorf("%s: fields of %s: %w", Of(applied), entry.Manager, err)
-		}
-		declared = set
+	declared, err := appliedBy(manager, applied)
+	if err != nil {
+		return nil, err
+	}
+	own, err := appliedBy(manager, live)
+	if err != nil {
+		return nil, err
 	}
 	others, err := ownersOf(live, manager)
 	if err != nil {
@@ -103,18 +128,23 @@ func Compare(manager string, live, applied *unstructured.Unstructured) ([]Change
 		case there && equal(want, have):
 		case there:
 			c := Change{Kind: Changed, Path: say(p), Declared: show(want, secret), Live: show(have, secret), path: p}
-			c.Owner, c.At = others.of(p)
+			o, known := others.of(p)
+			if known && (o.manager == manager || scaled(o, p)) || !known && covered(own, p) {
+				return // by manager itself since, or by whom it was left to
+			}
+			c.Owner, c.Way, c.At = o.manager, o.way, o.at
 			add(c)
 		default:
 			p = outermost(live.Object, p)
 			want, _ = value(applied.Object, p)
 			c := Change{Kind: Removed, Path: say(p), Declared: show(want, secret), path: p}
-			c.Owner, c.At = others.last()
+			o := others.last(manager)
+			c.Owner, c.Way, c.At = o.manager, o.way, o.at
 			add(c)
 		}
 	})
 	for _, o := range others {
-		if slices.Contains(controllers, o.manager) || o.subresource != "" {
+		if o.manager == manager || slices.Contains(controllers, o.manager) || o.subresource != "" {
 			continue
 		}
 		o.fields.Leaves().Iterate(func(p fieldpath.Path) {
@@ -127,7 +157,7 @@ func Compare(manager string, live, applied *unstructured.Unstructured) ([]Change
 			}
 			p = outside(declared, p)
 			have, _ := value(live.Object, p)
-			add(Change{Kind: Added, Path: say(p), Live: show(have, secret), Owner: o.manager, At: o.at, path: p})
+			add(Change{Kind: Added, Path: say(p), Live: show(have, secret), Owner: o.manager, Way: o.way, At: o.at, path: p})
 		})
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Kind, b.Kind)) })
@@ -183,24 +213,75 @@ func covered(set *fieldpath.Set, p fieldpath.Path) bool {
 
 // owner is one field manager of an object, with one way of writing.
 type owner struct {
-	manager, subresource string
-	at                   time.Time
-	fields               *fieldpath.Set
+	manager, subresource, way string
+	at                        time.Time
+	fields                    *fieldpath.Set
 }
 
 type owners []owner
 
-// ownersOf are those that are not manager, the one that wrote last first.
-func ownersOf(o *unstructured.Unstructured, manager string) (all owners, err error) {
+// appliedBy are the fields of which an object says that manager has applied them.
+func appliedBy(manager string, o *unstructured.Unstructured) (*fieldpath.Set, error) {
 	for _, entry := range o.GetManagedFields() {
-		if entry.Manager == manager {
+		if entry.Manager != manager || entry.Operation != metav1.ManagedFieldsOperationApply || entry.Subresource != "" {
 			continue
 		}
 		set, err := setOf(entry)
 		if err != nil {
 			return nil, fmt.Errorf("%s: fields of %s: %w", Of(o), entry.Manager, err)
 		}
-		w := owner{manager: entry.Manager, subresource: entry.Subresource, fields: set}
+		return set, nil
+	}
+	return &fieldpath.Set{}, nil
+}
+
+// Applied is a sum of the fields that manager has applied; empty: none. Whoever changes or removes one of them takes it from manager,
+// so that as long as the sum is what it was after an apply, every field has the value that was applied.
+func Applied(manager string, o *unstructured.Unstructured) (string, error) {
+	set, err := appliedBy(manager, o)
+	if err != nil || set.Empty() {
+		return "", err
+	}
+	raw, err := set.ToJSON()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Additions are the fields that others have added to an object all of whose declared fields are as declared.
+func Additions(manager string, live *unstructured.Unstructured) ([]Change, error) {
+	return Compare(manager, live, live)
+}
+
+// scaled says whether it is a count of replicas that an autoscaler of the cluster has set: that is what an autoscaler is for.
+func scaled(o owner, p fieldpath.Path) bool {
+	return o.manager == "kube-controller-manager" && o.subresource == "scale" && say(p) == ".spec.replicas"
+}
+
+// Scaled says whether an autoscaler of the cluster has set an object's count of replicas.
+func Scaled(o *unstructured.Unstructured) bool {
+	all, err := ownersOf(o, "")
+	if err != nil {
+		return false
+	}
+	replicas := fieldpath.MakePathOrDie("spec", "replicas")
+	by, known := all.of(replicas)
+	return known && scaled(by, replicas)
+}
+
+// ownersOf are all but what manager has applied, the one that wrote last first.
+func ownersOf(o *unstructured.Unstructured, manager string) (all owners, err error) {
+	for _, entry := range o.GetManagedFields() {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" {
+			continue
+		}
+		set, err := setOf(entry)
+		if err != nil {
+			return nil, fmt.Errorf("%s: fields of %s: %w", Of(o), entry.Manager, err)
+		}
+		w := owner{manager: entry.Manager, subresource: entry.Subresource, way: strings.TrimSpace(string(entry.Operation) + " " + entry.Subresource), fields: set}
 		if entry.Time != nil {
 			w.at = entry.Time.UTC()
 		}
@@ -211,30 +292,30 @@ func ownersOf(o *unstructured.Unstructured, manager string) (all owners, err err
 }
 
 // of is who owns a field, or the whole that it is part of, or, of something that is a whole itself, a part of it.
-func (all owners) of(p fieldpath.Path) (string, time.Time) {
+func (all owners) of(p fieldpath.Path) (owner, bool) {
 	for _, o := range all {
 		if covered(o.fields, p) {
-			return o.manager, o.at
+			return o, true
 		}
 	}
 	for _, o := range all {
 		part := false
 		o.fields.Iterate(func(q fieldpath.Path) { part = part || len(q) >= len(p) && q[:len(p)].Equals(p) })
 		if part {
-			return o.manager, o.at
+			return o, true
 		}
 	}
-	return "", time.Time{}
+	return owner{}, false
 }
 
-// last is who wrote last, but for what the cluster itself does.
-func (all owners) last() (string, time.Time) {
+// last is who wrote last, but for manager and what the cluster itself does.
+func (all owners) last(manager string) owner {
 	for _, o := range all {
-		if o.subresource == "" && !slices.Contains(controllers, o.manager) {
-			return o.manager, o.at
+		if o.manager != manager && o.subresource == "" && !slices.Contains(controllers, o.manager) {
+			return o
 		}
 	}
-	return "", time.Time{}
+	return owner{}
 }
 
 func setOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
@@ -308,4 +389,29 @@ func Fingerprint(o *unstructured.Unstructured) string {
 	content["metadata"] = []any{o.GetLabels(), o.GetAnnotations(), o.GetFinalizers(), o.GetUID(), o.GetDeletionTimestamp() != nil}
 	sum := sha256.Sum256([]byte(text(content)))
 	return hex.EncodeToString(sum[:])
+}
+
+// Remove is a JSON patch that takes away what others have added, and changes nothing where the object is another by now; nil: there is
+// nothing to take away. What keep names stays, and left says so.
+func Remove(changes []Change, live *unstructured.Unstructured, keep func(path string) bool) (patch []byte, left bool, err error) {
+	ops := []map[string]any{{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()}}
+	for _, c := range changes {
+		if c.Kind != Added {
+			continue
+		}
+		if keep(c.Path) {
+			left = true
+			continue
+		}
+		if at, there := pointer(live.Object, c.path); there {
+			ops = append(ops, map[string]any{"op": "remove", "path": at})
+		}
+	}
+	if len(ops) == 1 {
+		return nil, left, nil
+	}
+	// Of a list, the last item first: what is before it stays where it is.
+	slices.SortStableFunc(ops[1:], func(a, b map[string]any) int { return comparePointers(b["path"].(string), a["path"].(string)) })
+	patch, err = json.Marshal(ops)
+	return patch, left, err
 }

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,33 +69,33 @@ func TestCompare(t *testing.T) {
 			o.Object["status"] = map[string]any{"replicas": int64(7)}
 		}},
 		"image": {"kubectl-edit", container + `{"f:image":{}}}}}}}`, func(_, c map[string]any, _ *unstructured.Unstructured) { c["image"] = "evil:latest" },
-			[]Change{{Kind: Changed, Path: app + ".image", Declared: `"r/acme@sha256:1"`, Live: `"evil:latest"`, Owner: "kubectl-edit", At: at}}},
+			[]Change{{Kind: Changed, Path: app + ".image", Declared: `"r/acme@sha256:1"`, Live: `"evil:latest"`, Owner: "kubectl-edit", Way: "Update", At: at}}},
 		"command, a whole": {"kubectl-edit", container + `{"f:command":{}}}}}}}`, func(_, c map[string]any, _ *unstructured.Unstructured) { c["command"] = []any{"sh", "-c"} },
-			[]Change{{Kind: Changed, Path: app + ".command", Declared: `["odoo"]`, Live: `["sh","-c"]`, Owner: "kubectl-edit", At: at}}},
-		"replicas, by an autoscaler": {"scaler", `{"f:spec":{"f:replicas":{}}}`, func(s, _ map[string]any, _ *unstructured.Unstructured) { s["replicas"] = int64(0) },
-			[]Change{{Kind: Changed, Path: ".spec.replicas", Declared: "2", Live: "0", Owner: "scaler", At: at}}},
+			[]Change{{Kind: Changed, Path: app + ".command", Declared: `["odoo"]`, Live: `["sh","-c"]`, Owner: "kubectl-edit", Way: "Update", At: at}}},
+		"replicas, by somebody": {"scaler", `{"f:spec":{"f:replicas":{}}}`, func(s, _ map[string]any, _ *unstructured.Unstructured) { s["replicas"] = int64(0) },
+			[]Change{{Kind: Changed, Path: ".spec.replicas", Declared: "2", Live: "0", Owner: "scaler", Way: "Update", At: at}}},
 		"a variable added": {"kubectl-set", container + `{"f:env":{"k:{\"name\":\"DEBUG\"}":{".":{},"f:name":{},"f:value":{}}}}}}}}}`, func(_, c map[string]any, _ *unstructured.Unstructured) {
 			c["env"] = append(c["env"].([]any), map[string]any{"name": "DEBUG", "value": "1"})
-		}, []Change{{Kind: Added, Path: app + `.env[name="DEBUG"]`, Live: `{"name":"DEBUG","value":"1"}`, Owner: "kubectl-set", At: at}}},
+		}, []Change{{Kind: Added, Path: app + `.env[name="DEBUG"]`, Live: `{"name":"DEBUG","value":"1"}`, Owner: "kubectl-set", Way: "Update", At: at}}},
 		"a variable removed": {"kubectl-edit", `{"f:metadata":{"f:annotations":{"f:note":{}}}}`, func(_, c map[string]any, o *unstructured.Unstructured) {
 			c["env"] = []any{}
 			o.SetAnnotations(map[string]string{"note": "x"})
 		}, []Change{
-			{Kind: Added, Path: ".metadata.annotations.note", Live: `"x"`, Owner: "kubectl-edit", At: at},
-			{Kind: Removed, Path: app + `.env[name="WAYBILL_ROLE"]`, Declared: `{"name":"WAYBILL_ROLE","value":"web"}`, Owner: "kubectl-edit", At: at},
+			{Kind: Added, Path: ".metadata.annotations.note", Live: `"x"`, Owner: "kubectl-edit", Way: "Update", At: at},
+			{Kind: Removed, Path: app + `.env[name="WAYBILL_ROLE"]`, Declared: `{"name":"WAYBILL_ROLE","value":"web"}`, Owner: "kubectl-edit", Way: "Update", At: at},
 		}},
 		"a label removed": {edit: func(_, _ map[string]any, o *unstructured.Unstructured) { o.SetLabels(nil) },
 			want: []Change{{Kind: Removed, Path: ".metadata.labels", Declared: `{"waybill.dev/pool":"p1"}`}}},
 		"another port": {"kubectl-patch", container + `{"f:ports":{"k:{\"containerPort\":9,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}`, func(_, c map[string]any, _ *unstructured.Unstructured) {
 			c["ports"] = []any{map[string]any{"containerPort": int64(9), "protocol": "TCP"}}
 		}, []Change{
-			{Kind: Removed, Path: app + `.ports[containerPort=8069,protocol="TCP"]`, Declared: `{"containerPort":8069,"protocol":"TCP"}`, Owner: "kubectl-patch", At: at},
-			{Kind: Added, Path: app + `.ports[containerPort=9,protocol="TCP"]`, Live: `{"containerPort":9,"protocol":"TCP"}`, Owner: "kubectl-patch", At: at},
+			{Kind: Removed, Path: app + `.ports[containerPort=8069,protocol="TCP"]`, Declared: `{"containerPort":8069,"protocol":"TCP"}`, Owner: "kubectl-patch", Way: "Update", At: at},
+			{Kind: Added, Path: app + `.ports[containerPort=9,protocol="TCP"]`, Live: `{"containerPort":9,"protocol":"TCP"}`, Owner: "kubectl-patch", Way: "Update", At: at},
 		}},
 		"a container added": {"istio", `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"proxy\"}":{".":{},"f:name":{},"f:image":{}}}}}}}`, func(s, _ map[string]any, _ *unstructured.Unstructured) {
 			list, _, _ := unstructured.NestedSlice(s, "template", "spec", "containers")
 			_ = unstructured.SetNestedSlice(s, append(list, map[string]any{"name": "proxy", "image": "p"}), "template", "spec", "containers")
-		}, []Change{{Kind: Added, Path: `.spec.template.spec.containers[name="proxy"]`, Live: `{"image":"p","name":"proxy"}`, Owner: "istio", At: at}}},
+		}, []Change{{Kind: Added, Path: `.spec.template.spec.containers[name="proxy"]`, Live: `{"image":"p","name":"proxy"}`, Owner: "istio", Way: "Update", At: at}}},
 		"by the cluster itself": {"kube-controller-manager", `{"f:metadata":{"f:annotations":{"f:note":{}}}}`, func(_, _ map[string]any, o *unstructured.Unstructured) {
 			o.SetAnnotations(map[string]string{"note": "x"})
 		}, nil},
@@ -154,7 +155,7 @@ func merge(dry, live map[string]any) {
 func TestSecretsAreNotShown(t *testing.T) {
 	const secret = `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","managedFields":[{"manager":"waybill","operation":"Apply","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:key":{}}}},
 		{"manager":"kubectl-edit","operation":"Update","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:more":{}}}}]},"data":{"key":"aHVudGVyMg==","more":"aHVudGVyMw=="}}`
-	live := read(t, secret)
+	live := read(t, strings.NewReplacer(`"f:key"`, `"f:none"`, `"f:more":{}`, `"f:more":{},"f:key":{}`).Replace(secret)) // whoever changes a field takes it
 	require.NoError(t, unstructured.SetNestedField(live.Object, "b3RoZXI=", "data", "key"))
 	found, err := Compare("waybill", live, read(t, secret))
 	require.NoError(t, err)
@@ -187,6 +188,73 @@ func TestFingerprint(t *testing.T) {
 		edit(o)
 		require.NotEqual(t, base, Fingerprint(o), name)
 	}
+}
+
+// A count of replicas belongs to the autoscaler that sets it; by anybody else's hand, through the same door, it is a change.
+func TestReplicasOfAnAutoscaler(t *testing.T) {
+	for manager, drifts := range map[string]int{"kube-controller-manager": 0, "kubectl": 1} {
+		live, dry := changed(t, manager, `{"f:spec":{"f:replicas":{}}}`, func(s, _ map[string]any, o *unstructured.Unstructured) { s["replicas"] = int64(5) })
+		entries := live.Object["metadata"].(map[string]any)["managedFields"].([]any)
+		entries[len(entries)-1].(map[string]any)["subresource"] = "scale"
+		found, err := Compare("waybill", live, dry)
+		require.NoError(t, err)
+		require.Len(t, found, drifts, manager)
+		require.Equal(t, drifts == 0, Scaled(live), manager)
+		if drifts > 0 {
+			require.Equal(t, ".spec.replicas is 5 and not 2 (kubectl, Update scale, 2026-11-22 11:00:00)", found[0].String())
+		}
+	}
+}
+
+// As long as the fields that were applied are still the manager's, they hold what was applied, and nobody has to be asked.
+func TestApplied(t *testing.T) {
+	base, err := Applied("waybill", read(t, applied))
+	require.NoError(t, err)
+	require.NotEmpty(t, base)
+	quiet := read(t, applied)
+	quiet.Object["status"] = map[string]any{"replicas": int64(9)}
+	quiet.SetResourceVersion("99")
+	same, err := Applied("waybill", quiet)
+	require.NoError(t, err)
+	require.Equal(t, base, same)
+	taken := read(t, strings.Replace(applied, `"f:image": {}, `, "", 1)) // as the API server writes it when somebody sets the image
+	other, err := Applied("waybill", taken)
+	require.NoError(t, err)
+	require.NotEqual(t, base, other)
+	none, err := Applied("somebody", quiet)
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+// What Waybill itself has written since, as an update or with a newer apply, is no drift.
+func TestOwnHand(t *testing.T) {
+	live, dry := changed(t, "waybill", `{"f:spec":{"f:replicas":{}},"f:metadata":{"f:annotations":{"f:note":{}}}}`, func(s, c map[string]any, o *unstructured.Unstructured) {
+		s["replicas"], c["image"] = int64(5), "newer" // the image is still among what waybill has applied
+		o.SetAnnotations(map[string]string{"note": "x"})
+	})
+	found, err := Compare("waybill", live, dry)
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
+
+func TestRemove(t *testing.T) {
+	live, _ := changed(t, "kubectl-edit", `{"f:metadata":{"f:annotations":{"f:a/b":{},"f:kept":{}}},"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"app\"}":{"f:env":{"k:{\"name\":\"A\"}":{".":{},"f:name":{},"f:value":{}},"k:{\"name\":\"B\"}":{".":{},"f:name":{},"f:value":{}}}}}}}}}`,
+		func(_, c map[string]any, o *unstructured.Unstructured) {
+			c["env"] = append(c["env"].([]any), map[string]any{"name": "A", "value": "1"}, map[string]any{"name": "B", "value": "2"})
+			o.SetAnnotations(map[string]string{"a/b": "x", "kept": "y"})
+		})
+	found, err := Additions("waybill", live)
+	require.NoError(t, err)
+	require.Len(t, found, 4)
+	patch, left, err := Remove(found, live, func(path string) bool { return path == ".metadata.annotations.kept" })
+	require.NoError(t, err)
+	require.True(t, left)
+	require.JSONEq(t, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"}, {"op":"remove","path":"/spec/template/spec/containers/0/env/2"},
+		{"op":"remove","path":"/spec/template/spec/containers/0/env/1"}, {"op":"remove","path":"/metadata/annotations/a~1b"}]`, string(patch))
+	patch, left, err = Remove(nil, live, nil)
+	require.NoError(t, err)
+	require.False(t, left)
+	require.Nil(t, patch)
 }
 
 func TestManagedFieldsThatDoNotParse(t *testing.T) {

@@ -1,7 +1,9 @@
 package drift
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -17,6 +19,36 @@ func value(in any, p fieldpath.Path) (any, bool) {
 		in = next
 	}
 	return in, true
+}
+
+// pointer is where a path leads to, as a JSON pointer.
+func pointer(in any, p fieldpath.Path) (string, bool) {
+	var b strings.Builder
+	for _, e := range p {
+		next, at := step(in, e)
+		if at == "" {
+			return "", false
+		}
+		b.WriteString(at)
+		in = next
+	}
+	return b.String(), true
+}
+
+// comparePointers orders pointers; items of one list by their place.
+func comparePointers(a, b string) int {
+	as, bs := strings.Split(a, "/"), strings.Split(b, "/")
+	for i := range min(len(as), len(bs)) {
+		n, aerr := strconv.Atoi(as[i])
+		m, berr := strconv.Atoi(bs[i])
+		if aerr == nil && berr == nil && n != m {
+			return cmp.Compare(n, m)
+		}
+		if as[i] != bs[i] && (aerr != nil || berr != nil) {
+			return strings.Compare(as[i], bs[i])
+		}
+	}
+	return cmp.Compare(len(as), len(bs))
 }
 
 // step goes one element down; at is where that is, as a JSON pointer says it; empty: it is not there.

@@ -44,6 +44,7 @@ func (d *document) environment(e *Environment) {
 	d.rings(e.Rings)
 	d.isolation(e.Isolation)
 	d.limits(e.Limits)
+	d.drift(e.Drift)
 	d.resources(e.Resources)
 }
 

@@ -32,6 +32,7 @@ const (
 	EventLimit      = "limit"       // a tenant takes nearly as much as it may, or more
 	EventNoisy      = "noisy"       // a tenant leaves too little to the others of its pool
 	EventIsolation  = "isolation"   // a pool can reach what belongs to another tenant, or could and no longer can
+	EventDrift      = "drift"       // an object in a cluster is not as Waybill applied it, or comes back to that whatever is done
 )
 
 // Wants says whether the target is to be told of an event in an environment.

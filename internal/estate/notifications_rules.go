@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency, EventIsolation, EventLimit, EventNoisy}
+	notificationEvents = []string{EventWaiting, EventFailed, EventRolledBack, EventFreeze, EventEmergency, EventIsolation, EventLimit, EventNoisy, EventDrift}
 	freezeNoticeSpan   = span[time.Duration]{0, 30 * 24 * time.Hour}
 )
 

@@ -19,7 +19,7 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go limits.go template.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go limits.go drift.go template.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
@@ -250,6 +250,8 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Enum = words(classes)
 	case "Environment.rehearsal":
 		s.Enum = words(rehearsals)
+	case "Environment.drift":
+		s.Enum = words(drifts)
 	case "Tenant.hosting", "TenantTemplate.hosting":
 		s.Enum = words(hostings)
 	case "Tenant.database":

@@ -58,6 +58,7 @@ type Environment struct {
 	Emergency  *Emergency        `yaml:"emergency" json:"emergency,omitempty"` // how a release may enter in an emergency; default: there is no such way
 	Isolation  *Isolation        `yaml:"isolation" json:"isolation,omitempty"` // how often it is tried to reach other tenants from inside the pools; default every hour
 	Limits     *Limits           `yaml:"limits" json:"limits,omitempty"`       // of each tenant that does not say otherwise; default none
+	Drift      Drift             `yaml:"drift" json:"drift,omitempty"`         // on Kubernetes, what becomes of an object that somebody else has changed or deleted: report or heal; default report
 
 	file string
 }

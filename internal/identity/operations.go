@@ -83,6 +83,7 @@ const (
 	SecretRotate      Operation = "secret.rotate"
 	IsolationRead     Operation = "isolation.read"
 	IsolationCheck    Operation = "isolation.check"
+	DriftRead         Operation = "drift.read"
 	ReportRead        Operation = "report.read"
 	CalendarRead      Operation = "calendar.read"
 )
@@ -167,6 +168,7 @@ var rules = []Rule{
 	{SecretRotate, "change database logins and bridge keys", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
 	{IsolationRead, "see what was tried to reach other tenants, and what was reached", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
 	{IsolationCheck, "try now whether tenants are apart", Here, []Role{Operator, Security, Admin}, []Role{Operator, Security, Admin}},
+	{DriftRead, "see what in a cluster is not as Waybill applied it, and who changed it", Here, []Role{Operator, Security, Auditor, Admin}, []Role{Operator, Security, Auditor, Admin}},
 	{ReportRead, "see the figures of releasing", Here, everybody, everybody},
 	{CalendarRead, "see windows, freezes and what is planned", Here, everybody, everybody},
 	{TokenRevoke, "revoke a token", Everywhere, []Role{Security, Admin}, everybody},

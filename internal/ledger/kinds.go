@@ -35,4 +35,9 @@ const (
 	IsolationAsked  = "isolation.asked"
 	IsolationBroken = "isolation.broken"
 	IsolationMended = "isolation.mended"
+
+	DriftFound  = "drift.found"
+	DriftMended = "drift.mended"
+	DriftHealed = "drift.healed"
+	DriftFought = "drift.fought"
 )

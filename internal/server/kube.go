@@ -70,7 +70,11 @@ func (s *server) openRuntime(ctx context.Context) error {
 }
 
 func (s *server) openKube(ctx context.Context, k Kube, image func(context.Context) (string, error)) error {
-	r, err := newKube(k, image, s.log)
+	kept, err := s.newKeeper()
+	if err != nil {
+		return err
+	}
+	r, err := newKube(k, image, kept, s.log)
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,8 @@ func (s *server) openKube(ctx context.Context, k Kube, image func(context.Contex
 	return nil
 }
 
-func newKube(k Kube, image func(context.Context) (string, error), log *slog.Logger) (*kube.Runtime, error) {
+// newKube is the runtime on a cluster; without kept nobody looks whether what it applies stays so.
+func newKube(k Kube, image func(context.Context) (string, error), kept kube.Keeper, log *slog.Logger) (*kube.Runtime, error) {
 	config, namespace, err := clusterConfig(k)
 	if err != nil {
 		return nil, err
@@ -107,7 +112,7 @@ func newKube(k Kube, image func(context.Context) (string, error), log *slog.Logg
 		return nil, err
 	}
 	return kube.New(kube.Options{Config: config, Prefix: k.Prefix, Volume: k.Volume, DataDir: dir, Image: image, UID: uid, GID: uid,
-		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Log: log})
+		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Keeper: kept, Log: log})
 }
 
 // podNamespace is where a pod finds the name of its namespace.

@@ -249,8 +249,10 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		}
 		return nil
 	})
+	converged := make(chan struct{})
 	group.Go(func() error {
 		s.converge(ctx, engine)
+		close(converged)
 		return engine.Run(ctx)
 	})
 	group.Go(func() error { return rehearsals.Run(ctx) })
@@ -263,6 +265,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.watchCalendars(ctx, s.happened) })
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error { return s.watchIsolation(ctx) })
+	group.Go(func() error { return s.watchDrift(ctx, converged) })
 	group.Go(func() error { return s.watchLimits(ctx) })
 	group.Go(func() error { return s.watchNeighbours(ctx) })
 	group.Go(func() error { return s.events.Keep(ctx) })

@@ -22,6 +22,7 @@ type Figures struct {
 	Advisories []StateCount // what is known to be vulnerable of what runs; State holds the level
 	Tenants    []StateCount // that Waybill knows; no state
 	Isolation  []StateCount // newest verdict of an environment; State holds it, Count is 1
+	Drifts     []StateCount // objects that are not as they were applied; State is found or fought
 	Usage      []TenantUsage
 }
 
@@ -105,6 +106,7 @@ func (s *Store) Figures(ctx context.Context) (f Figures, err error) {
 		{&f.Tenants, "select environment, '' as state, count(*) as count from tenants group by 1 order by 1"},
 		{&f.Isolation, `select distinct on (environment) environment, verdict as state, 1::bigint as count from isolation_runs
 			where finished_at is not null and verdict <> '' order by environment, id desc`},
+		{&f.Drifts, "select environment, case when fought then 'fought' else 'found' end as state, count(*) as count from drifts where mended_at is null group by 1, 2 order by 1, 2"},
 	} {
 		if *q.to, err = many[StateCount](ctx, tx, q.sql); err != nil {
 			return f, err

@@ -76,6 +76,7 @@ var catalogue = []metric{
 	{"waybill_tenants", gauge, fromStore, "Tenants that Waybill knows.", labels("environment")},
 	{"waybill_tenant_storage_ratio", gauge, fromStore, "What a tenant takes of the storage that it may; above 1 it is more.", labels("environment", "tenant")},
 	{"waybill_isolation_verdict", gauge, fromStore, "Always 1; what the newest trial of whether tenants are apart came to, in its label.", labels("environment", "verdict")},
+	{"waybill_drifts", gauge, fromStore, "Objects in a cluster that are not as Waybill applied them, by state: found, fought (brought back again and again, and left alone for now). Without an environment: those of the whole cluster.", labels("environment", "state")},
 	{"waybill_vulnerabilities", gauge, fromStore, "Advisories that concern what runs, by what the estate's rules make of them: refuse, warn.", labels("environment", "level")},
 
 	{"waybill_notifications_total", counter, fromServer, "Tries to tell somebody, by target of the estate: delivered, failed (to be tried again), given_up.", labels("target", "outcome")},

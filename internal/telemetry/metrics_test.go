@@ -44,6 +44,7 @@ func full(t *testing.T) (*Metrics, *store.Store) {
 		insert into quarantine values ('production', 'sha256:3', 'p1', 'it broke');
 		insert into emergencies (promotion_id, environment, asked_by, reason, second, skipped, confirm_by, confirmed_at) values ('p1', 'production', 'ann', 'r', 'bob', '{}', now(), now());
 		insert into vulnerabilities (environment, release, id, ecosystem, component, version, level, severity, detail, fix) values ('production', 'sha256:1', 'CVE-1', 'PyPI', 'x', '1', 'warn', '', '', '');
+		insert into drifts (scope, api_version, kind, name, environment) values ('c/waybill', 'v1', 'Service', 'router', 'production');
 		insert into isolation_runs (environment, turn, finished_at, verdict) values ('production', 0, now(), 'PASS');
 		insert into tenant_usage (environment, tenant, database_bytes, files_bytes, limit_bytes) values ('production', 'acme', 60, 20, 100);
 		insert into ledger_heads (seq, hash, at, key_id, signature) values (0, '', now(), 'k', '')`)

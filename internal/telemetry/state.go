@@ -73,7 +73,7 @@ func (s *State) Collect(to chan<- prometheus.Metric) {
 	}{
 		{"waybill_rollouts_open", f.Rollouts, true}, {"waybill_gates_waiting", f.Gates, false}, {"waybill_jobs", f.Jobs, true},
 		{"waybill_quarantined_releases", f.Quarantine, false}, {"waybill_reviews_open", f.Reviews, false}, {"waybill_vulnerabilities", f.Advisories, true},
-		{"waybill_tenants", f.Tenants, false}, {"waybill_isolation_verdict", f.Isolation, true},
+		{"waybill_tenants", f.Tenants, false}, {"waybill_isolation_verdict", f.Isolation, true}, {"waybill_drifts", f.Drifts, true},
 	} {
 		for _, c := range list.counts {
 			values := []string{c.Environment}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/waybill-dev/waybill/internal/drift"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
@@ -125,12 +126,16 @@ func named(o *unstructured.Unstructured) string {
 // apply makes the fields of the object as they are given, and leaves those of others alone. A field
 // that another manager has set to something else is an error: nobody's decision is overrun.
 func (r *Runtime) apply(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	defer r.hands.put(drift.Of(o))()
 	for try := 0; ; try++ {
 		applied, err := r.of(o.GetKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager})
 		if err != nil && try < 5 && apierrors.IsConflict(err) && len(ownerConflicts(err)) == 0 && o.GetResourceVersion() == "" {
 			continue // two of us at once
 		}
-		return applied, r.fault(err, "apply %s", named(o))
+		if err != nil {
+			return nil, r.fault(err, "apply %s", named(o))
+		}
+		return applied, r.keep(ctx, o, applied)
 	}
 }
 
@@ -216,6 +221,9 @@ func listAs[T any](ctx context.Context, r *Runtime, kind, namespace string, want
 
 // remove deletes the object and what it owns. Absent is fine. It does not wait.
 func (r *Runtime) remove(ctx context.Context, kind, namespace, name string) error {
+	if err := r.forget(ctx, kind, namespace, name); err != nil {
+		return err
+	}
 	background := metav1.DeletePropagationBackground
 	err := r.of(kind, namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
 	if apierrors.IsNotFound(err) {

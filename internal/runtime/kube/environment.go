@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/waybill-dev/waybill/internal/drift"
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
@@ -88,8 +89,10 @@ func (r *Runtime) ownNamespace(ctx context.Context, m render) error {
 		var n corev1.Namespace
 		found, err := r.get(ctx, kindNamespace, "", m.namespace, &n)
 		switch {
-		case err != nil || !found:
-			return err == nil, err
+		case err != nil:
+			return false, err
+		case !found: // nor is anything missing of what was in it
+			return true, r.forget(ctx, kindNamespace, "", m.namespace)
 		case n.Labels[labelInstance] != m.prefix || n.Labels[labelEnvironment] != m.environment || n.Labels[labelGroup] != m.group:
 			return false, fmt.Errorf("namespace %s exists and is not of this environment (labels %s=%q %s=%q): rename the environment, or give another namespace prefix", m.namespace, labelInstance, n.Labels[labelInstance], labelEnvironment, n.Labels[labelEnvironment])
 		}
@@ -315,11 +318,15 @@ func (r *Runtime) ensurePair(ctx context.Context, m render) error {
 		return err
 	}
 	secret := m.secret(routerName, map[string]string{labelRole: roleRouter}, runtime.Files{router.PairCertificate: certificate, router.PairKey: key})
-	_, err = r.of(kindSecret, m.namespace).Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
-	if err != nil && !isExisting(err) { // another call was quicker
+	defer r.hands.put(drift.Of(secret))()
+	made, err := r.of(kindSecret, m.namespace).Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
+	if isExisting(err) { // another call was quicker
+		return nil
+	}
+	if err != nil {
 		return r.fault(err, "create %s", named(secret))
 	}
-	return nil
+	return r.keep(ctx, secret, made)
 }
 
 // portOwner adds to a port's refusal which service has it.

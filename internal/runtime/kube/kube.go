@@ -52,6 +52,8 @@ type Options struct {
 	Traefik    Traefik
 	Quota      map[string]string // of each namespace, by resource, for example requests.memory: 64Gi; nil: none but the count of pods
 
+	Keeper Keeper // of what was declared; nil: nobody looks whether it stays so
+
 	Patience time.Duration // with a pod that no node has room for; 0: two minutes, within which an autoscaler may bring one
 	Log      *slog.Logger  // nil: silent
 }
@@ -72,6 +74,7 @@ type Runtime struct {
 	plain *http.Client // for logs, which are no objects
 	owner *folder.Owner
 	log   *slog.Logger
+	hands *hands
 }
 
 var prefixName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)
@@ -113,7 +116,7 @@ func New(opt Options) (*Runtime, error) {
 		return nil, fmt.Errorf("kubernetes runtime: client for %s: %w", config.Host, err)
 	}
 	opt.Config = config
-	return &Runtime{opt: opt, api: api, plain: plain, log: opt.Log, owner: &folder.Owner{UID: opt.UID, GID: opt.GID}}, nil
+	return &Runtime{opt: opt, api: api, plain: plain, log: opt.Log, owner: &folder.Owner{UID: opt.UID, GID: opt.GID}, hands: &hands{}}, nil
 }
 
 // Close lets go of connections. Everything in the cluster stays as it is.

@@ -24,25 +24,25 @@ type right struct {
 // rights are what this runtime needs. docs/kubernetes.md lists the same.
 func (r *Runtime) rights() []right {
 	made := []string{"get", "list", "create", "patch", "delete"}
+	watched := append(slices.Clone(made), "watch")
+	kept := []string{"get", "list", "create", "patch", "watch"}
 	all := []right{
-		{"", "namespaces", made}, {"", "persistentvolumes", made}, {"", "nodes", []string{"list"}},
-		{"admissionregistration.k8s.io", "validatingadmissionpolicies", []string{"create", "patch"}},
-		{"admissionregistration.k8s.io", "validatingadmissionpolicybindings", []string{"create", "patch"}},
-		{"apps", "deployments", made}, {"", "services", made}, {"", "secrets", made}, {"batch", "jobs", made},
-		{"policy", "poddisruptionbudgets", made}, {"", "pods", made}, {"", "pods/log", []string{"get"}},
+		{"", "namespaces", watched}, {"", "persistentvolumes", made}, {"", "nodes", []string{"list"}},
+		{"admissionregistration.k8s.io", "validatingadmissionpolicies", kept},
+		{"admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept},
+		{"apps", "deployments", watched}, {"", "services", watched}, {"", "secrets", watched}, {"batch", "jobs", made},
+		{"policy", "poddisruptionbudgets", watched}, {"", "pods", made}, {"", "pods/log", []string{"get"}},
 		{"apps", "replicasets", []string{"list"}}, {"", "events", []string{"list"}},
-		{"", "configmaps", []string{"get", "create", "patch"}},
-		{"", "serviceaccounts", []string{"create", "patch"}}, {"", "resourcequotas", []string{"create", "patch"}}, {"", "limitranges", []string{"create", "patch"}},
-		{"networking.k8s.io", "networkpolicies", []string{"create", "patch"}}, {"", "persistentvolumeclaims", []string{"create", "patch"}},
+		{"", "configmaps", kept}, {"", "serviceaccounts", kept}, {"", "resourcequotas", kept}, {"", "limitranges", kept},
+		{"networking.k8s.io", "networkpolicies", kept}, {"", "persistentvolumeclaims", []string{"create", "patch"}},
 	}
 	if strings.Contains(r.opt.Volume, "/") {
 		all = append(all, right{"", "persistentvolumeclaims", []string{"get"}})
 	}
 	if r.opt.Traefik.Namespace != "" {
-		routed := []string{"create", "patch", "delete"}
-		all = append(all, right{"traefik.io", "ingressroutes", routed}, right{"traefik.io", "middlewares", routed})
+		all = append(all, right{"traefik.io", "ingressroutes", watched}, right{"traefik.io", "middlewares", watched})
 		if r.opt.Traefik.Issuer != "" {
-			all = append(all, right{"cert-manager.io", "certificates", routed})
+			all = append(all, right{"cert-manager.io", "certificates", watched})
 		}
 	}
 	return all

@@ -54,7 +54,7 @@ func TestMissingRightsAreNamedAtOnce(t *testing.T) {
 	err := asking(t, func(resource, verb string) bool {
 		return resource != "pods/log" && (resource != "deployments" || verb == "get" || verb == "list")
 	}, 404).checkRights(t.Context())
-	require.ErrorContains(t, err, `apiGroups: ["apps"], resources: ["deployments"], verbs: ["create", "patch", "delete"]`)
+	require.ErrorContains(t, err, `apiGroups: ["apps"], resources: ["deployments"], verbs: ["create", "patch", "delete", "watch"]`)
 	require.ErrorContains(t, err, `apiGroups: [""], resources: ["pods/log"], verbs: ["get"]`)
 	require.NotContains(t, err.Error(), "services")
 }

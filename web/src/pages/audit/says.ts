@@ -46,6 +46,7 @@ export const kinds: { value: string; label: string }[] = [
   { value: 'token.', label: 'tokens' },
   { value: 'secret.', label: 'secrets' },
   { value: 'isolation.', label: 'isolation of tenants' },
+  { value: 'drift.', label: 'drift in a cluster' },
   { value: 'checkpoints.', label: 'checkpoints removed' },
   { value: 'server.', label: 'starts of the server' },
 ];
