@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -115,7 +117,43 @@ func pages(args []string) http.Handler {
 	})
 	mux.HandleFunc("/dial/{address}", func(w http.ResponseWriter, r *http.Request) { dial(w, r.PathValue("address")) })
 	mux.HandleFunc("/orphan", orphan)
+	mux.HandleFunc("/find/{name}", func(w http.ResponseWriter, r *http.Request) { find(w, r.PathValue("name")) })
+	mux.HandleFunc("/ask", func(w http.ResponseWriter, r *http.Request) { ask(r.Context(), w, r.FormValue("url")) })
 	return mux
+}
+
+// find tells each path at which the process sees a file of that name.
+func find(w http.ResponseWriter, name string) {
+	_ = filepath.WalkDir("/", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil: // what cannot be looked into cannot be read either
+			return fs.SkipDir
+		case path == "/proc" || path == "/sys":
+			return fs.SkipDir
+		case e.Name() == name:
+			fmt.Fprintln(w, path)
+		}
+		return nil
+	})
+}
+
+// ask answers with the status that an address has answered with, whoever that is.
+func ask(ctx context.Context, w http.ResponseWriter, address string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	res, err := client.Do(req)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	_ = res.Body.Close()
+	w.WriteHeader(res.StatusCode)
 }
 
 func dial(w http.ResponseWriter, address string) {
