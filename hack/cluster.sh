@@ -36,7 +36,7 @@ pods=10.212.0.0/24         # of the node's pods
 all_pods=10.212.0.0/17     # that nodes' ranges are taken from
 services=10.212.128.0/18   # of services
 api_service=10.212.128.1   # the first of them
-web_port=30080             # of the node, where Traefik takes people's requests
+web_port=30010             # of the node, where Traefik takes people's requests
 cgroup=waybill-cluster
 
 kube() { "$tools/kubectl" --kubeconfig "$pki/admin.kubeconfig" "$@"; }

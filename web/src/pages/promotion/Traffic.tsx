@@ -77,7 +77,8 @@ function share(c: Schemas['Counts']): string {
 
 /** What a signal has counted: calls that failed or, for one that measures time, were slow; or how often something was seen. */
 function counted(s: Schemas['SignalVerdict'], c: Schemas['Counts']): string {
-  if (s.signal.endsWith('.seconds')) return `${c.failed.toLocaleString('en')} of ${c.requests.toLocaleString('en')} slow`;
+  if (s.signal.endsWith('.seconds'))
+    return `${c.failed.toLocaleString('en')} of ${c.requests.toLocaleString('en')} slow`;
   return s.unit === 'difference of shares' ? share(c) : `${c.requests.toLocaleString('en')} seen`;
 }
 
