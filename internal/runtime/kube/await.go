@@ -297,10 +297,27 @@ func (r *Runtime) endPods(ctx context.Context, namespace string, want labels, gr
 	})
 }
 
-// noReplicas waits until nothing is left that would make the pods anew.
+// noReplicas returns once nothing is left that would make the pods anew, where their deployments are being removed. The pods stay: left
+// to the cluster, they would get the grace of their manifest, which nobody can shorten afterwards.
 func (r *Runtime) noReplicas(ctx context.Context, namespace string, want labels) error {
+	if err := until(ctx, "the deployments of "+namespace+" are gone", func() (bool, error) {
+		left, err := r.list(ctx, kindDeployment, namespace, want)
+		return err == nil && len(left) == 0, err
+	}); err != nil {
+		return err
+	}
+	told := map[string]bool{}
 	return until(ctx, "the deployments of "+namespace+" make no more pods", func() (bool, error) {
 		left, err := r.list(ctx, kindReplicaSet, namespace, want)
+		for _, o := range left {
+			if told[o.GetName()] {
+				continue
+			}
+			if err := r.removeWith(ctx, kindReplicaSet, namespace, o.GetName(), metav1.DeletePropagationOrphan); err != nil {
+				return false, err
+			}
+			told[o.GetName()] = true
+		}
 		return err == nil && len(left) == 0, err
 	})
 }

@@ -221,11 +221,15 @@ func listAs[T any](ctx context.Context, r *Runtime, kind, namespace string, want
 
 // remove deletes the object and what it owns. Absent is fine. It does not wait.
 func (r *Runtime) remove(ctx context.Context, kind, namespace, name string) error {
+	return r.removeWith(ctx, kind, namespace, name, metav1.DeletePropagationBackground)
+}
+
+// removeWith also says what becomes of what the object has made.
+func (r *Runtime) removeWith(ctx context.Context, kind, namespace, name string, of metav1.DeletionPropagation) error {
 	if err := r.forget(ctx, kind, namespace, name); err != nil {
 		return err
 	}
-	background := metav1.DeletePropagationBackground
-	err := r.of(kind, namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
+	err := r.of(kind, namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &of})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

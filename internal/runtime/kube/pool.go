@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -304,7 +305,11 @@ func (r *Runtime) RemovePool(ctx context.Context, environment, pool string, grac
 			if kind == kindSecret { // last of all: until then another call finds its way here
 				continue
 			}
-			if err := r.remove(ctx, kind, o.GetNamespace(), o.GetName()); err != nil {
+			of := metav1.DeletePropagationBackground
+			if kind == kindDeployment { // its pods are ended below, each with the grace that was asked for
+				of = metav1.DeletePropagationOrphan
+			}
+			if err := r.removeWith(ctx, kind, o.GetNamespace(), o.GetName(), of); err != nil {
 				return fail(err)
 			}
 		}

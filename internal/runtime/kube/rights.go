@@ -32,7 +32,7 @@ func (r *Runtime) rights() []right {
 		{"admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept},
 		{"apps", "deployments", watched}, {"", "services", watched}, {"", "secrets", watched}, {"batch", "jobs", made},
 		{"policy", "poddisruptionbudgets", watched}, {"", "pods", made}, {"", "pods/log", []string{"get"}},
-		{"apps", "replicasets", []string{"list"}}, {"", "events", []string{"list"}},
+		{"apps", "replicasets", []string{"list", "delete"}}, {"", "events", []string{"list"}},
 		{"", "configmaps", kept}, {"", "serviceaccounts", kept}, {"", "resourcequotas", kept}, {"", "limitranges", kept},
 		{"networking.k8s.io", "networkpolicies", kept}, {"", "persistentvolumeclaims", []string{"create", "patch"}},
 	}
