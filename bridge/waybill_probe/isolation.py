@@ -4,7 +4,7 @@ It tries with what a tenant's own code would have: the pool's login and password
 network. It never reads what it reaches, it only says that it could. The server decides what to try, and
 which of it has to succeed: an attempt says nothing where its control fails.
 
-    request   {"database": own, "attempts": [{"door": …, "target": …, "host": …, "port": …, "secret": …}]}
+    request   {"database": own, "attempts": [{"door": …, "target": …, "host": …, "port": …, "tls": …, "secret": …}]}
     answer    {"results": [{"outcome": "reached" | "refused" | "unknown", "detail": one line}]}
 
 An outcome is "refused" only where something said no; silence of a network counts, since a packet filter says it so.
@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -242,7 +243,12 @@ def _http(_database, attempt):
     host, port = _where(attempt)
     if not host:
         return "refused", "the container has no way out"
-    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+    if attempt.get("tls"):
+        # Whoever breaks in does not ask whose certificate it is.
+        unverified = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, port, timeout=_PATIENCE, context=unverified)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
     try:
         connection.request("GET", attempt["target"])
         status = connection.getresponse().status

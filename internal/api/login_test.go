@@ -402,6 +402,7 @@ func TestForgedCookies(t *testing.T) {
 // With TLS the cookie is one that no neighbouring host can plant, and the plain one does not count.
 func TestCookieWithTLS(t *testing.T) {
 	b := setup(t)
+	b.behind(t, "127.0.0.1")
 	w := b.browser()
 	w.headers["X-Forwarded-Proto"] = "https"
 	said := w.ask("POST", "/api/v1/login", map[string]any{"token": "the-owner's"})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/identity"
@@ -37,9 +38,10 @@ func sessionCookie(secure bool, text string, until time.Time) http.Cookie {
 	return c
 }
 
-// isSecure says whether a request has come by TLS, to this server or to a proxy before it.
+// isSecure says whether a request has come by TLS, to this server or to a proxy before it that is trusted; or goes to where people reach
+// this server by TLS alone.
 func (b Backend) isSecure(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" ||
+	return r.TLS != nil ||
 		b.PublicURL != nil && b.PublicURL.Scheme == "https" && r.Host == b.PublicURL.Host
 }
 
@@ -64,6 +66,10 @@ func crossOrigin(public *url.URL) *http.CrossOriginProtection {
 // offence says why a request that a cookie lets in, or that logs in, is not to be trusted; "" where it is. A form of
 // another site can have a browser send one, but not as JSON and not with this site's origin.
 func offence(protection *http.CrossOriginProtection, r *http.Request) (status int, why string) {
+	// Whoever can change what a page without TLS holds can have it send anything; older browsers say no more of it than its origin.
+	if r.TLS != nil && strings.HasPrefix(r.Header.Get("Origin"), "http://") && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return http.StatusForbidden, "it was sent by a page without TLS"
+	}
 	if err := protection.Check(r); err != nil {
 		return http.StatusForbidden, "it was sent by a page of another site"
 	}

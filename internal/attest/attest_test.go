@@ -99,7 +99,7 @@ func (s *stand) open() *Remote { return s.openDigest(s.digest) }
 
 func (s *stand) openDigest(digest string) *Remote {
 	s.t.Helper()
-	image, err := Open(s.t.Context(), s.ref("acme@"+digest), s.auth)
+	image, err := Open(s.t.Context(), s.ref("acme@"+digest), s.auth, nil)
 	require.NoError(s.t, err)
 	return image
 }

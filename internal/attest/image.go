@@ -43,18 +43,22 @@ type Remote struct {
 	repository name.Repository
 	subject    v1.Descriptor
 	auth       authn.Authenticator
+	via        http.RoundTripper
 
 	mu     sync.Mutex
 	client *http.Client // may read; writes too once that was needed
 	writes bool
 }
 
-// Open finds an image in a registry. auth nil is anonymous. A *Refused says that the manifest was altered.
-func Open(ctx context.Context, ref name.Reference, auth authn.Authenticator) (*Remote, error) {
+// Open finds an image in a registry. auth nil is anonymous, via nil the way to any registry. A *Refused says that the manifest was altered.
+func Open(ctx context.Context, ref name.Reference, auth authn.Authenticator, via http.RoundTripper) (*Remote, error) {
 	if auth == nil {
 		auth = authn.Anonymous
 	}
-	r := &Remote{repository: ref.Context(), auth: auth}
+	if via == nil {
+		via = remote.DefaultTransport
+	}
+	r := &Remote{repository: ref.Context(), auth: auth, via: via}
 	content, kind, err := r.getManifest(ctx, ref.Identifier())
 	if gone(err) {
 		return nil, fmt.Errorf("image %s is not in the registry: %w", ref, err)
@@ -160,7 +164,7 @@ func (r *Remote) authorised(ctx context.Context, write bool) (*http.Client, erro
 	if write {
 		scope = transport.PushScope
 	}
-	t, err := transport.NewWithContext(ctx, r.repository.Registry, r.auth, transport.NewRetry(remote.DefaultTransport), []string{r.repository.Scope(scope)})
+	t, err := transport.NewWithContext(ctx, r.repository.Registry, r.auth, transport.NewRetry(r.via), []string{r.repository.Scope(scope)})
 	if err != nil {
 		return nil, err
 	}

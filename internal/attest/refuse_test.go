@@ -210,7 +210,7 @@ func TestWhole(t *testing.T) {
 			onBoth(t, func(t *testing.T, s *stand) {
 				require.NoError(t, s.open().Whole(t.Context(), nil))
 				test.spoil(s)
-				image, err := Open(t.Context(), s.ref("acme@"+s.digest), s.auth)
+				image, err := Open(t.Context(), s.ref("acme@"+s.digest), s.auth, nil)
 				if err == nil {
 					err = image.Whole(t.Context(), func(layer string) bool { return false })
 				}

@@ -34,6 +34,7 @@ type IsolationAttempt struct {
 	Database string `json:"database,omitempty"` // of a login; empty: the pool's own
 	Host     string `json:"host,omitempty"`
 	Port     int    `json:"port,omitempty"`
+	TLS      bool   `json:"tls,omitempty"` // of a page
 }
 
 // Reach is how an attempt ended.

@@ -26,6 +26,8 @@ type Registry struct {
 	User     string // to write; empty: as the docker client is logged in
 	Password string
 
+	Transport http.RoundTripper // how it is reached; nil: as any registry
+
 	// For tests, that need not wait as long as people do.
 	patience time.Duration   // how long it may be silent; default: defaultPatience
 	retry    *remote.Backoff // between tries; default: one second, then three
@@ -66,7 +68,7 @@ func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Opti
 		patience = defaultPatience
 	}
 	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4),
-		remote.WithTransport(&patient{remote.DefaultTransport, patience})}
+		remote.WithTransport(&patient{r.via(), patience})}
 	if r.retry != nil {
 		options = append(options, remote.WithRetryBackoff(*r.retry))
 	}
@@ -74,6 +76,13 @@ func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Opti
 		return append(options, remote.WithAuth(&authn.Basic{Username: r.User, Password: r.Password}))
 	}
 	return append(options, remote.WithAuthFromKeychain(authn.DefaultKeychain))
+}
+
+func (r Registry) via() http.RoundTripper {
+	if r.Transport == nil {
+		return remote.DefaultTransport
+	}
+	return r.Transport
 }
 
 // push uploads what the registry does not have yet. The manifest goes last, so that an interrupted

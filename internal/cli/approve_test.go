@@ -114,7 +114,7 @@ func ship(t *testing.T, data string) {
 	r.Digest = digest.String()
 	where, auth, err := build.Registry{Host: host, Plain: true, User: "waybill", Password: token}.Locate("acme@" + r.Digest)
 	require.NoError(t, err)
-	image, err := attest.Open(t.Context(), where, auth)
+	image, err := attest.Open(t.Context(), where, auth, nil)
 	require.NoError(t, err)
 	signer, err := keys.OpenSigner(t.Context(), filepath.Join(data, "keys", keys.SigningFile))
 	require.NoError(t, err)

@@ -25,8 +25,12 @@ func (a *app) registry(given string) (build.Registry, error) {
 	if err != nil {
 		return build.Registry{}, err
 	}
+	way, err := a.way()
+	if err != nil {
+		return build.Registry{}, err
+	}
 	host := strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://")
-	return build.Registry{Host: host, Plain: strings.HasPrefix(address, "http://"), User: "waybill", Password: token}, nil
+	return build.Registry{Host: host, Plain: strings.HasPrefix(address, "http://"), User: "waybill", Password: token, Transport: way}, nil
 }
 
 func (a *app) progress() func(string, ...any) {

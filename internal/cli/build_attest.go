@@ -48,7 +48,7 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 		if err != nil {
 			return nil, err
 		}
-		image, err := attest.Open(ctx, ref, auth)
+		image, err := attest.Open(ctx, ref, auth, o.Registry.Transport)
 		if err != nil {
 			return nil, err
 		}

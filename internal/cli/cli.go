@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -55,6 +56,8 @@ type app struct {
 	verbose  bool
 
 	tokenFile string
+	caFile    string
+	reach     http.RoundTripper // of way, once asked
 }
 
 // Main runs the command line and returns its exit code.
@@ -107,6 +110,7 @@ back by itself when the business suffers.`,
 	root.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data folder of the server (WAYBILL_DATA)")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "URL of the server; default: the one that runs on the data folder")
 	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "file with your token (or WAYBILL_TOKEN); default: that of the data folder")
+	root.PersistentFlags().StringVar(&a.caFile, "ca", "", "PEM file of authorities whose certificate of the server counts, beside the system's (or WAYBILL_CA)")
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json; check knows sarif too, promotion waybill html, report csv")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })

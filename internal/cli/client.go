@@ -55,15 +55,20 @@ func (a *app) address() (url, token string, err error) {
 	if a.server != "" {
 		return strings.TrimSuffix(a.server, "/"), token, nil
 	}
-	var found server.Address
-	content, err := os.ReadFile(filepath.Join(a.data, server.AddressFile))
-	if err == nil {
-		err = json.Unmarshal(content, &found)
-	}
+	found, err := a.found()
 	if err != nil {
 		return "", "", fmt.Errorf("no server is up on %s. Start it: waybill up --data %s --estate FOLDER", a.data, a.data)
 	}
 	return found.URL, token, nil
+}
+
+// found is the server that runs on the data folder.
+func (a *app) found() (at server.Address, err error) {
+	content, err := os.ReadFile(filepath.Join(a.data, server.AddressFile))
+	if err == nil {
+		err = json.Unmarshal(content, &at)
+	}
+	return at, err
 }
 
 // maxAnswer bounds what is read of an answer.
@@ -120,9 +125,16 @@ func (a *app) ask(ctx context.Context, method, path string, in, out any) (http.H
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	client := http.Client{Timeout: 2 * time.Minute}
+	way, err := a.way()
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Timeout: 2 * time.Minute, Transport: way}
 	response, err := client.Do(request)
 	if err != nil {
+		if why := untrusted(server, err); why != nil {
+			return nil, why
+		}
 		return nil, &unreachable{server, err}
 	}
 	defer func() { _ = response.Body.Close() }()

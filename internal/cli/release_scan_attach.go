@@ -18,7 +18,7 @@ func (a *app) attachScan(ctx context.Context, ref string, images build.Registry,
 	if err != nil {
 		return err
 	}
-	image, err := attest.Open(ctx, place, auth)
+	image, err := attest.Open(ctx, place, auth, images.Transport)
 	if err != nil {
 		return err
 	}

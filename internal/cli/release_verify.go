@@ -156,7 +156,7 @@ func (a *app) image(ctx context.Context, ref, registry string) (attest.Image, er
 	if err != nil {
 		return nil, usage{err}
 	}
-	return attest.Open(ctx, parsed, auth)
+	return attest.Open(ctx, parsed, auth, place.Transport)
 }
 
 func showVerified(w io.Writer, v verified) {

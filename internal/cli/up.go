@@ -26,7 +26,7 @@ func watchFlags(cmd *cobra.Command, c *server.Config) (log *string) {
 
 func (a *app) up() *cobra.Command {
 	c := server.Config{}
-	var login func() error
+	var login, tls func() error
 	var log *string
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -36,8 +36,10 @@ tenants, an OCI registry, an object store and keys, all in the data folder and o
 one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database go on.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := login(); err != nil {
-				return err
+			for _, taken := range []func() error{login, tls} {
+				if err := taken(); err != nil {
+					return err
+				}
 			}
 			return a.serveWith(cmd.Context(), *log, c)
 		},
@@ -45,12 +47,13 @@ one port. Ctrl-C stops it gracefully; pools, routers and the tenants' database g
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of API and registry")
 	login, log = loginFlags(cmd, &c), watchFlags(cmd, &c)
+	tls = tlsFlags(cmd, &c)
 	return cmd
 }
 
 func (a *app) serve() *cobra.Command {
 	c := server.Config{}
-	var login, kube func() error
+	var login, tls, kube func() error
 	var log *string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -65,16 +68,16 @@ func (a *app) serve() *cobra.Command {
 					return usagef("serve needs %s; waybill up brings its own", name)
 				}
 			}
-			if err := kube(); err != nil {
-				return err
-			}
-			if err := login(); err != nil {
-				return err
+			for _, taken := range []func() error{kube, login, tls} {
+				if err := taken(); err != nil {
+					return err
+				}
 			}
 			return a.serveWith(cmd.Context(), *log, c)
 		},
 	}
 	login, log, kube = loginFlags(cmd, &c), watchFlags(cmd, &c), kubeFlags(cmd, &c)
+	tls = tlsFlags(cmd, &c)
 	cmd.Flags().StringVar(&c.Estate, "estate", ".", "folder with the declared state")
 	cmd.Flags().StringVar(&c.Listen, "listen", defaultListen, "host:port of the API")
 	cmd.Flags().StringVar(&c.DatabaseURL, "database", "", "URL of PostgreSQL for Waybill's own state; with a password, rather WAYBILL_DATABASE_URL")

@@ -55,6 +55,7 @@ type World struct {
 	Folders     map[string]string   // by "environment/group": the data folder's name on this machine
 	Secret      []string            // folders on this machine that no pool may see
 	Port        int                 // of Waybill's own API on this machine
+	TLS         bool                // that it speaks
 	Pages       []string            // that it must not give away without a token
 	Unseen      []string            // what could not be looked at, and is not tried
 }

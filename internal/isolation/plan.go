@@ -183,7 +183,7 @@ func (w World) plan(p Pool, turn int) plan {
 	some(addresses)
 	var pages []planned
 	for _, page := range w.Pages {
-		pages = append(pages, inside(bridge.DoorHTTP, "Waybill's "+page, "", bridge.IsolationAttempt{Host: bridge.Gateway, Port: w.Port, Target: page}))
+		pages = append(pages, inside(bridge.DoorHTTP, "Waybill's "+page, "", bridge.IsolationAttempt{Host: bridge.Gateway, Port: w.Port, TLS: w.TLS, Target: page}))
 	}
 	some(pages)
 

@@ -32,7 +32,7 @@ func world() World {
 		Admins:    map[string]string{"pg:5432": "waybill"},
 		Router:    "127.0.0.1:9",
 		Folders:   map[string]string{"production/shared": "/d/production/shared", "production/fern": "/d/production/fern", "uat/shared": "/d/uat/shared"},
-		Secret:    []string{"/d/keys"}, Port: 8800, Pages: []string{"/api/v1/status"},
+		Secret:    []string{"/d/keys"}, Port: 8800, TLS: true, Pages: []string{"/api/v1/status"},
 	}
 }
 

@@ -21,6 +21,7 @@ type Machine struct {
 	Folders   []string // by their names on the machine
 	Databases []string // Waybill's own, where it is in a server with tenants
 	Port      int      // of the API
+	TLS       bool     // that it speaks
 	Pages     []string // that it must not give without a token
 }
 
@@ -28,7 +29,7 @@ type Machine struct {
 // belongs to others, those of other environments too.
 func (e *Engine) IsolationWorld(ctx context.Context, declared *estate.Estate, environment string, machine Machine) (isolation.World, error) {
 	w := isolation.World{Environment: environment, Databases: map[string][]string{}, Admins: map[string]string{}, Folders: map[string]string{},
-		Secret: machine.Folders, Port: machine.Port, Pages: machine.Pages}
+		Secret: machine.Folders, Port: machine.Port, TLS: machine.TLS, Pages: machine.Pages}
 	for _, env := range declared.Environments {
 		if err := e.lookAtIsolation(ctx, &w, env, machine); err != nil {
 			if env.Name == environment || ctx.Err() != nil {

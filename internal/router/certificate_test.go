@@ -1,15 +1,8 @@
 package router
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,30 +10,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-func writePair(t *testing.T, dir, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	for file, block := range map[string]*pem.Block{
-		"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: pkcs8},
-	} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600))
-	}
-}
+	"github.com/waybill-dev/waybill/internal/certificate/certificatetest"
+)
 
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	writePair(t, dir, "first")
+	certificatetest.Write(t, dir, "first", host, time.Now().Add(time.Hour))
 	r := newRig(t, func(c *Config) {
 		c.HTTPS, c.Cert, c.Key = "127.0.0.1:0", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	})
@@ -78,7 +54,7 @@ func TestTLS(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, "first", res.TLS.PeerCertificates[0].Subject.CommonName)
-	writePair(t, dir, "second")
+	certificatetest.Write(t, dir, "second", host, time.Now().Add(time.Hour))
 	r.eventually("the new certificate serves", func() bool {
 		res, err := get(tls.VersionTLS12)
 		if err != nil {

@@ -2,8 +2,6 @@ package router
 
 import (
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,32 +66,4 @@ func TestTableOfAFileIsFollowed(t *testing.T) {
 	write(5) // overtaken
 	write(10)
 	require.Eventually(t, func() bool { return inForce() == 10 }, patience, 20*time.Millisecond)
-}
-
-func TestOnlyProxiesSayWhoTheClientIs(t *testing.T) {
-	proxies, err := parseProxies([]string{"10.1.0.0/16"})
-	require.NoError(t, err)
-	ask := func(from string, headers ...string) (client string, secure bool) {
-		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		req.RemoteAddr = from
-		for i := 0; i < len(headers); i += 2 {
-			req.Header.Add(headers[i], headers[i+1])
-		}
-		behind(proxies, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			client, secure = clientAddress(r), r.TLS != nil
-		})).ServeHTTP(httptest.NewRecorder(), req)
-		return client, secure
-	}
-	forged := []string{"X-Forwarded-For", "6.6.6.6, 203.0.113.9", "X-Forwarded-Proto", "https"}
-	client, secure := ask("10.1.2.3:4711", forged...)
-	require.Equal(t, "203.0.113.9", client)
-	require.True(t, secure)
-	client, secure = ask("10.2.2.3:4711", forged...)
-	require.Equal(t, "10.2.2.3", client)
-	require.False(t, secure)
-	client, secure = ask("10.1.2.3:4711", "X-Forwarded-For", "rubbish")
-	require.Equal(t, "10.1.2.3", client)
-	require.False(t, secure)
-	_, err = parseProxies([]string{"10.1.0.0"})
-	require.Error(t, err)
 }

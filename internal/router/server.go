@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,9 @@ import (
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/waybill-dev/waybill/internal/certificate"
+	"github.com/waybill-dev/waybill/internal/proxies"
 )
 
 // Config is what a router process is started with.
@@ -101,9 +103,9 @@ func start(c Config) (_ *server, err error) {
 		c.Log.Warn("left-over files stay in the state folder", "error", err)
 	}
 
-	proxies, err := parseProxies(c.Proxies)
+	before, err := proxies.Parse(c.Proxies)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("router: %w", err)
 	}
 	p := newProxy(c.Log, c.MaxHeld)
 	s.control = newControl(p, c.State, c.Log)
@@ -112,7 +114,7 @@ func start(c Config) (_ *server, err error) {
 		c.Log.Error("the last routing table cannot be read; waiting for the server to send one", "error", err)
 	}
 	s.public = &http.Server{
-		Handler:           behind(proxies, p),
+		Handler:           before.Handler(p),
 		ReadHeaderTimeout: headerLimit,
 		MaxHeaderBytes:    headerBytes,
 		IdleTimeout:       idleLimit,
@@ -122,16 +124,11 @@ func start(c Config) (_ *server, err error) {
 	s.admin = &http.Server{Handler: adminHandler(s.control), ReadHeaderTimeout: headerLimit}
 
 	if c.HTTPS != "" {
-		pair, err := loadCertificate(c.Cert, c.Key, c.Log)
+		pair, err := certificate.Load(c.Cert, c.Key, c.Log, nil)
 		if err != nil {
 			return nil, err
 		}
-		s.public.TLSConfig = &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: pair.get,
-			// Said here, because Serve, when it comes before ServeTLS, leaves HTTP/2 out otherwise.
-			NextProtos: []string{"h2", "http/1.1"},
-		}
+		s.public.TLSConfig = pair.Server()
 		if s.https, err = listen(c.HTTPS); err != nil {
 			return nil, err
 		}

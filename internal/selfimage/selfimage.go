@@ -32,19 +32,23 @@ import (
 
 // Push pushes the running binary as an image to the registry (host[:port]) and returns its
 // reference by digest. The same binary gives the same image; when the registry has it, nothing
-// is sent. It needs a binary built with CGO_ENABLED=0. auth may be nil.
-func Push(ctx context.Context, registry string, auth authn.Authenticator) (ref string, err error) {
+// is sent. It needs a binary built with CGO_ENABLED=0. auth may be nil, and via, which is
+// then the way to any registry.
+func Push(ctx context.Context, registry string, auth authn.Authenticator, via http.RoundTripper) (ref string, err error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("image of the waybill binary: find the binary: %w", err)
 	}
-	return PushBinary(ctx, binary, registry, auth)
+	return PushBinary(ctx, binary, registry, auth, via)
 }
 
 // PushBinary is Push for the file of another binary.
-func PushBinary(ctx context.Context, binary, registry string, auth authn.Authenticator) (string, error) {
+func PushBinary(ctx context.Context, binary, registry string, auth authn.Authenticator, via http.RoundTripper) (string, error) {
 	if auth == nil {
 		auth = authn.Anonymous
+	}
+	if via == nil {
+		via = remote.DefaultTransport
 	}
 	sum, err := fileSum(binary)
 	if err != nil {
@@ -55,7 +59,7 @@ func PushBinary(ctx context.Context, binary, registry string, auth authn.Authent
 		return "", fmt.Errorf("image of the waybill binary: registry %q: expected host:port: %w", registry, err)
 	}
 	tag := repo.Tag("binary-" + sum[:32])
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuth(auth)}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuth(auth), remote.WithTransport(via)}
 	// A tag is written last, so that where it is the whole image is.
 	if desc, err := remote.Head(tag, options...); err == nil {
 		return repo.Digest(desc.Digest.String()).String(), nil

@@ -103,10 +103,10 @@ func TestPush(t *testing.T) {
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	binary := program(t)
-	ref, err := PushBinary(t.Context(), binary, host, nil)
+	ref, err := PushBinary(t.Context(), binary, host, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, host+"/waybill/waybill@"+digest(t, Program{Binary: binary, Path: "/waybill"}), ref)
-	again, err := PushBinary(t.Context(), binary, host, nil)
+	again, err := PushBinary(t.Context(), binary, host, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, ref, again)
 }

@@ -47,7 +47,7 @@ func (s *server) openRuntime(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		return selfimage.Push(ctx, s.registry, auth)
+		return selfimage.Push(ctx, s.registry, auth, s.images().Transport)
 	}
 	if s.config.Kube != nil {
 		return s.openKube(ctx, *s.config.Kube, image)

@@ -100,11 +100,12 @@ func (s *server) attestations(ctx context.Context, r release.Release, environmen
 	}
 	_, before := declared.Before(environment)
 	policy.AllowDirty = policy.AllowDirty || !before
-	ref, auth, err := s.images().Locate(r.Repository + "@" + r.Digest)
+	images := s.images()
+	ref, auth, err := images.Locate(r.Repository + "@" + r.Digest)
 	if err != nil {
 		return attest.Report{}, err
 	}
-	image, err := attest.Open(ctx, ref, auth)
+	image, err := attest.Open(ctx, ref, auth, images.Transport)
 	if err != nil {
 		return attest.Report{}, err
 	}

@@ -156,7 +156,7 @@ func (s *server) images() build.Registry {
 	if s.config.Registry != "" {
 		return build.Registry{Host: s.config.Registry}
 	}
-	return build.Registry{Host: s.registry, Plain: true, User: "waybill", Password: s.keys.Token()}
+	return build.Registry{Host: s.registry, Plain: true, User: "waybill", Password: s.keys.Token(), Transport: s.itself}
 }
 
 // close ends connections and the embedded database of Waybill itself. The tenants' server goes on:
@@ -311,6 +311,9 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 		}
 		return "accessible", err
 	})
+	if s.shown != nil {
+		findings = append(findings, s.ownCertificate())
+	}
 	look("keys", "add a second recipient to keys/recipients.txt and keep its identity elsewhere", func() (string, error) {
 		if n := len(s.keys.Recipients()); n < 2 {
 			return "", fmt.Errorf("checkpoints are encrypted to %d recipient only", n)

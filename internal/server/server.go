@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/approval"
+	"github.com/waybill-dev/waybill/internal/certificate"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/console"
 	"github.com/waybill-dev/waybill/internal/database"
@@ -35,6 +37,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/openid"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/proxies"
 	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -47,6 +50,9 @@ type Config struct {
 	Data   string // folder; keys, and everything that is embedded
 	Estate string // folder with the declared state
 	Listen string // host:port of API and registry
+
+	TLSCert, TLSKey string   // PEM files: Listen speaks TLS; empty: it does not
+	TrustedProxies  []string // networks of the proxies before this server, which may say who the client is and whether it has come by TLS
 
 	Metrics string // host:port where anybody may read metrics; empty: only through the API, with a token
 
@@ -72,8 +78,9 @@ var ErrAlreadyUp = errors.New("a Waybill server is up on this data folder alread
 
 // Address is what a client needs to find a server that was started on a data folder.
 type Address struct {
-	URL string `json:"url"`
-	PID int    `json:"pid"`
+	URL         string `json:"url"`
+	PID         int    `json:"pid"`
+	Certificate []byte `json:"certificate,omitempty"` // that it shows, as DER; none: it does not speak TLS
 }
 
 // AddressFile is the name of the file, in the data folder, that holds an Address.
@@ -103,7 +110,10 @@ type server struct {
 	engineFix     string // what to do when it does not answer
 	engineVersion func(context.Context) (string, error)
 
-	address  string // host:port
+	address  string             // host:port, by which this machine reaches it
+	shown    *certificate.Files // nil: without TLS
+	itself   http.RoundTripper  // to its own port; nil: as any
+	proxies  proxies.Networks
 	registry string // where images are pushed and pulled
 
 	neighbours neighbours
@@ -111,6 +121,10 @@ type server struct {
 
 	metrics *telemetry.Metrics
 	watch   *telemetry.Watch
+
+	announcing sync.Mutex
+	announced  bool             // whoever asks on this machine is told where the server is
+	newest     *tls.Certificate // that they are told of; nil: without TLS
 
 	mu        sync.Mutex
 	databases map[string]*database.Server // by admin URL
@@ -158,11 +172,19 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer func() { _ = lock.Unlock() }()
 
+	s := &server{config: c, log: c.Log, databases: map[string]*database.Server{}, runtimes: map[string]runtime.Runtime{}}
+	if s.proxies, err = proxies.Parse(c.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if err := s.showCertificate(); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w. Something else uses this port; give another with --listen", c.Listen, err)
 	}
-	s := &server{config: c, log: c.Log, address: listener.Addr().String(), databases: map[string]*database.Server{}, runtimes: map[string]runtime.Runtime{}}
+	s.address = near(listener.Addr())
+	s.itself = s.wayToItself()
 	if c.Kube != nil {
 		if err := podsReach(declared); err != nil {
 			_ = listener.Close()
@@ -244,7 +266,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		})
 	}
 	group.Go(func() error {
-		if err := httpServer.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.listen(httpServer, listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -278,13 +300,12 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		return httpServer.Shutdown(stop)
 	})
-	url := "http://" + s.address
-	if err := s.announce(url); err != nil {
+	if err := s.announce(); err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(filepath.Join(s.config.Data, AddressFile)) }()
+	defer s.withdraw()
 	if s.config.Ready != nil {
-		s.config.Ready(url)
+		s.config.Ready(s.url())
 	}
 	return group.Wait()
 }
@@ -318,18 +339,6 @@ func (s *server) converge(ctx context.Context, engine *promotion.Engine) {
 			s.log.Warn("bring the environment to what was decided", "environment", name, "error", err)
 		}
 	}
-}
-
-func (s *server) announce(url string) error {
-	content, err := json.Marshal(Address{URL: url, PID: os.Getpid()})
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(s.config.Data, AddressFile)
-	if err := os.WriteFile(path+".new", content, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
 
 func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) (http.Handler, error) {
@@ -376,7 +385,7 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 		return nil, err
 	}
 	mux.Handle("/", pages)
-	return secured(mux), nil
+	return s.proxies.Handler(secured(mux)), nil
 }
 
 // instanceID tells this data folder's containers from those of others on the same engine.

@@ -89,11 +89,12 @@ func (s *server) attested(ctx context.Context, r release.Release, snapshot promo
 	}
 	// Uncommitted work may be tried out where releases begin their way, and nowhere else.
 	policy.AllowDirty = policy.AllowDirty || snapshot.Before == ""
-	ref, auth, err := s.images().Locate(r.Repository + "@" + r.Digest)
+	images := s.images()
+	ref, auth, err := images.Locate(r.Repository + "@" + r.Digest)
 	if err != nil {
 		return nil, report, err
 	}
-	if image, err = attest.Open(ctx, ref, auth); err != nil {
+	if image, err = attest.Open(ctx, ref, auth, images.Transport); err != nil {
 		return nil, report, err
 	}
 	report, err = attest.Verify(ctx, image, policy)

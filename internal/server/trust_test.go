@@ -81,7 +81,7 @@ func (c *customs) sign(with crypto.Signer, change func(*attest.Build)) {
 	}
 	ref, auth, err := build.Registry{Host: c.server.config.Registry, User: "u", Password: "p"}.Locate("acme@" + c.rel.Digest)
 	require.NoError(c.t, err)
-	image, err := attest.Open(c.t.Context(), ref, auth)
+	image, err := attest.Open(c.t.Context(), ref, auth, nil)
 	require.NoError(c.t, err)
 	_, err = image.Attest(c.t.Context(), b.Claim(), with)
 	require.NoError(c.t, err)

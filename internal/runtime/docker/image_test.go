@@ -85,14 +85,14 @@ func TestBinaryImage(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 
 	reg, again := newRegistry(t), newRegistry(t)
-	ref, err := selfimage.PushBinary(t.Context(), binary, reg.host, nil)
+	ref, err := selfimage.PushBinary(t.Context(), binary, reg.host, nil, nil)
 	require.NoError(t, err)
 	forgetAfter(t, ref)
-	second, err := selfimage.PushBinary(t.Context(), binary, reg.host, nil)
+	second, err := selfimage.PushBinary(t.Context(), binary, reg.host, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, ref, second)
 	require.NoError(t, os.Chtimes(binary, time.Unix(1, 0), time.Unix(1, 0)))
-	other, err := selfimage.PushBinary(t.Context(), binary, again.host, nil)
+	other, err := selfimage.PushBinary(t.Context(), binary, again.host, nil, nil)
 	require.NoError(t, err)
 	_, digest, _ := strings.Cut(ref, "@")
 	require.True(t, strings.HasSuffix(other, "@"+digest), "the same binary gave another image")
@@ -114,7 +114,7 @@ func TestBinaryImage(t *testing.T) {
 	require.Zero(t, state.ExitCode, state.Log)
 	require.Contains(t, state.Log, "alive")
 
-	_, err = selfimage.PushBinary(t.Context(), "/bin/ls", reg.host, nil)
+	_, err = selfimage.PushBinary(t.Context(), "/bin/ls", reg.host, nil, nil)
 	require.ErrorContains(t, err, "CGO_ENABLED=0")
 }
 

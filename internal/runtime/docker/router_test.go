@@ -32,7 +32,7 @@ func TestRealRouter(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	reg := newRegistry(t)
-	image, err := selfimage.PushBinary(ctx, binary, reg.host, nil)
+	image, err := selfimage.PushBinary(ctx, binary, reg.host, nil, nil)
 	require.NoError(t, err)
 	forgetAfter(t, image)
 	standin := reg.push(t, "standin", runtimetest.StandIn(t))
