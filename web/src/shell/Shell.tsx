@@ -8,7 +8,7 @@ import { IconDark, IconLight, IconPerson, IconSignOut } from '../ui/icons';
 import { When } from '../ui/When';
 import { pages } from './pages';
 import classes from './Shell.module.css';
-import { signOut } from './session';
+import { signOut, useMay } from './session';
 
 /** What stands around every page: where one is, whether it is live, and who one is. */
 export function Shell({ who, children }: { who: Schemas['Me']; children: ReactNode }) {
@@ -38,11 +38,12 @@ export function Shell({ who, children }: { who: Schemas['Me']; children: ReactNo
 
 function Navigation() {
   const [here] = useLocation();
+  const may = useMay();
   return (
     <nav aria-label="Pages" className={classes.nav}>
       <ul>
-        {pages.map(({ path, label, icon: Icon }) => {
-          if (!label || !Icon) return null;
+        {pages.map(({ path, label, icon: Icon, asks }) => {
+          if (!label || !Icon || (asks && !may(asks))) return null;
           const current = path === '/' ? here === '/' : here === path || here.startsWith(`${path}/`);
           return (
             <li key={path}>

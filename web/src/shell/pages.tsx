@@ -15,6 +15,7 @@ export interface Entry {
   path: string;
   label?: string;
   icon?: Icon;
+  asks?: string; // an operation: it stands there only for those who may do that
   page: ComponentType<{ params: Record<string, string | undefined> }>;
 }
 
@@ -32,7 +33,13 @@ export const pages: Entry[] = [
   { path: '/tenants', label: 'Tenants', icon: IconTenants, page: lazy(() => import('../pages/tenants/Tenants')) },
   { path: '/tenants/:environment/:tenant', page: lazy(() => import('../pages/tenants/Tenant')) },
   { path: '/calendar', label: 'Calendar', icon: IconCalendar, page: lazy(() => import('../pages/calendar/Calendar')) },
-  { path: '/audit', label: 'Audit', icon: IconAudit, page: lazy(() => import('../pages/audit/Audit')) },
+  {
+    path: '/audit',
+    label: 'Audit',
+    icon: IconAudit,
+    asks: 'ledger.read',
+    page: lazy(() => import('../pages/audit/Audit')),
+  },
   { path: '/reports', label: 'Reports', icon: IconReports, page: lazy(() => import('../pages/reports/Reports')) },
   { path: '/reports/summary', page: lazy(() => import('../pages/reports/Summary')) },
 ];

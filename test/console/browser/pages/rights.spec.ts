@@ -21,6 +21,20 @@ test('a viewer sees every page without a button that they may not press', async 
   await expect(page.locator('main').getByRole('button', { name: changes })).toHaveCount(0);
 });
 
+test('the ledger stands in the navigation for those who may read it', async ({ as }) => {
+  for (const [name, times] of [
+    ['vera', 0],
+    ['olga', 1],
+  ] as const) {
+    const page = await as(name);
+    await page.goto('/');
+    await settled(page);
+    const nav = page.getByRole('navigation', { name: 'Pages' });
+    await expect(nav.getByRole('link', { name: 'Reports' })).toBeVisible();
+    await expect(nav.getByRole('link', { name: 'Audit' }), name).toHaveCount(times);
+  }
+});
+
 test('the server refuses a viewer whatever the page shows', async ({ as }) => {
   const page = await as('vera');
   const answer = await page.request.post('/api/v1/promotions', {
