@@ -24,6 +24,10 @@ func record(ctx context.Context, w *Work) (string, error) {
 	if err := w.place.Runtime.Router(w.rollout.Environment).CloseWebsockets(ctx, w.tenant.Name, fresh); err != nil {
 		return "", err
 	}
+	left, err := w.awaitRequests(ctx, old)
+	if err != nil {
+		return "", err
+	}
 	if _, err := w.tellPools(ctx, w.place, w.rollout.Environment); err != nil {
 		return "", err
 	}
@@ -33,6 +37,9 @@ func record(ctx context.Context, w *Work) (string, error) {
 	detail := fmt.Sprintf("%s serves since %s", fresh, time.Now().UTC().Format(time.TimeOnly))
 	if predicted := w.memory.Plan.PredictedSeconds; predicted > 0 && w.memory.HeldSeconds > 0 {
 		detail += fmt.Sprintf("; people waited %.1f s, predicted were %.1f s", w.memory.HeldSeconds, predicted)
+	}
+	if left != "" {
+		detail += "; " + left
 	}
 	if old != "" && old != fresh {
 		removed, err := w.removePool(ctx, w.place, w.rollout.Environment, old)

@@ -231,13 +231,13 @@ func admitRotate(ctx context.Context, w *Work) (string, error) {
 
 // emptyOld waits until nobody's request and no job is left on the old pool: its login ends next.
 func emptyOld(ctx context.Context, w *Work) (string, error) {
-	cut, err := w.place.Runtime.Router(w.rollout.Environment).Drain(ctx, w.tenant.Name, graceOfPool)
+	left, err := w.awaitRequests(ctx, w.memory.OldPool)
 	if err != nil {
-		return "", fmt.Errorf("wait for the requests in flight on pool %s: %w", w.memory.OldPool, err)
+		return "", err
 	}
 	detail := "no request is left on " + w.memory.OldPool
-	if cut > 0 {
-		detail = fmt.Sprintf("%d requests on %s did not end within %s and were cut off", cut, w.memory.OldPool, graceOfPool)
+	if left != "" {
+		detail = left
 	}
 	busy := 0
 	bounded, cancel := context.WithTimeout(ctx, graceOfPool)

@@ -118,6 +118,7 @@ func (p *plant) ConfigurePool(_ context.Context, _, name string, files runtime.F
 
 func (p *plant) RemovePool(_ context.Context, _, name string, _ time.Duration) error {
 	if pool := p.pool(name); pool != nil {
+		pool.CloseClientConnections() // as Odoo does with requests that still run a second later
 		pool.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -154,7 +155,10 @@ func (p *plantPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	db, err := pgx.ConnectConfig(r.Context(), p.inDatabase(p.databaseOf(r.Host)))
-	if err == nil {
+	if seconds := r.URL.Query().Get("takes"); err == nil && seconds != "" {
+		_, err = db.Exec(r.Context(), "select pg_sleep($1::text::float8)", seconds)
+		_ = db.Close(context.WithoutCancel(r.Context()))
+	} else if err == nil {
 		_, err = db.Exec(r.Context(), "insert into orders values (default); select pg_sleep(0.1)") // long enough to be in flight when the route moves
 		_ = db.Close(context.WithoutCancel(r.Context()))
 	}

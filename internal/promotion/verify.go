@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/bridge"
+	"github.com/waybill-dev/waybill/internal/router"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -139,8 +140,28 @@ func forgetCanary(ctx context.Context, w *Work) (string, error) {
 	if err := w.tellRouter(ctx, w.place, w.rollout.Environment); err != nil {
 		return "", err
 	}
+	detail, err := w.awaitRequests(ctx, w.memory.NewPool)
+	if err != nil {
+		return "", err
+	}
 	if _, err := w.tellPools(ctx, w.place, w.rollout.Environment); err != nil {
 		return "", err
 	}
-	return "", w.grantAccess(ctx, w.place, w.state)
+	return detail, w.grantAccess(ctx, w.place, w.state)
+}
+
+// awaitRequests waits until the tenant's last request is through on a pool that gets no new ones. Whatever ends the pool's right to the
+// database, or the pool, cuts off what still runs there. It says so where a request took so long that it had to be cut off.
+func (w *Work) awaitRequests(ctx context.Context, pool string) (detail string, err error) {
+	cut, err := w.place.Runtime.Router(w.rollout.Environment).Drain(ctx, w.tenant.Name, graceOfPool)
+	if errors.Is(err, router.ErrUnknownTenant) { // it has no route at all, as while it is created
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("wait for the requests in flight on pool %s: %w", pool, err)
+	}
+	if cut > 0 {
+		detail = fmt.Sprintf("%s on %s did not end within %s and had to be cut off", plural(cut, "request"), pool, graceOfPool)
+	}
+	return detail, nil
 }
