@@ -83,6 +83,11 @@ func Handler(b Backend) http.Handler {
 		b.Events = NewEvents(b.Store, nil)
 	}
 	b.readings = newReadings()
+	if b.Sessions != nil { // hundreds of open consoles ask in one moment: whether the estate is another one by now is looked at once for them
+		sessions, access := *b.Sessions, b.Sessions.Access
+		sessions.Access = func(ctx context.Context) (*estate.Access, error) { return shared(ctx, b.readings, "access", access) }
+		b.Sessions = &sessions
+	}
 	b.wrong = &identity.Failures{Most: wrongTokens, Period: wrongPeriod}
 	mux, document, open := b.mux()
 	return reference(document, b.watched(b.guard(b.once(mux), open)))
@@ -244,7 +249,7 @@ func (b Backend) promotionRoutes(api huma.API) {
 		Before      int64  `query:"before" doc:"seq of the last one seen; a cursor does the same"`
 		Steps       string `query:"steps" enum:"newest,all" default:"newest" doc:"newest: all steps of the tenants whose part goes on, and of the others the newest alone"`
 		PageInput
-	}) (*page[Promotion], error) {
+	}) (*encodedPage[Promotion], error) {
 		before, err := behindNumber("promotions", in.Cursor)
 		if err != nil {
 			return nil, err
@@ -252,11 +257,15 @@ func (b Backend) promotionRoutes(api huma.API) {
 		if before == 0 {
 			before = in.Before
 		}
-		found, err := b.list(ctx, in.Environment, before, in.Limit, in.Steps)
+		visible, found, err := b.list(ctx, in.Environment, before, in.Limit, in.Steps)
 		if err != nil {
 			return nil, problem(err)
 		}
-		return paged(ctx, "promotions", found, in.Limit, func(p Promotion) []string { return []string{strconv.FormatInt(p.Seq, 10)} }), nil
+		p := &encodedPage[Promotion]{Body: found}
+		if len(visible) == in.Limit {
+			p.Following = follow(ctx, "promotions", []string{strconv.FormatInt(visible[in.Limit-1].Seq, 10)})
+		}
+		return p, nil
 	}, does(identity.PromotionRead))
 	huma.Get(api, "/api/v1/promotions/{id}", func(ctx context.Context, in *struct {
 		IDInput

@@ -29,6 +29,7 @@ func Document() ([]byte, error) {
 func (b Backend) mux() (mux *http.ServeMux, document *huma.OpenAPI, open func(*http.Request) bool) {
 	mux = http.NewServeMux()
 	config := huma.DefaultConfig("Waybill", b.Version)
+	config.Formats = formats()
 	config.Info.Description = "Release reliability for ERP. The command line and the console use nothing else. See docs/api.md."
 	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	config.OpenAPIPath = "/api/v1/openapi"

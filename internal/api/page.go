@@ -23,9 +23,20 @@ type LongPageInput struct {
 
 // page is a part of a list, and where the next one begins.
 type page[T any] struct {
+	Following
+	Body []T
+}
+
+// Following is where the next part of a list begins.
+type Following struct {
 	Link string `header:"Link" doc:"<URL of the next part>; rel=next. Absent: this is the last one"`
 	Next string `header:"Next-Cursor" doc:"What to give as cursor for the next part. Absent: this is the last one"`
-	Body []T
+}
+
+// encodedPage is a page that is encoded already.
+type encodedPage[T any] struct {
+	Following
+	Body encoded[[]T]
 }
 
 // cursor is a place in a list: behind the item with this key.
@@ -86,17 +97,21 @@ func paged[T any](ctx context.Context, list string, items []T, limit int, key fu
 		items = []T{}
 	}
 	p := &page[T]{Body: items}
-	if len(items) < limit {
-		return p
+	if len(items) >= limit {
+		p.Following = follow(ctx, list, key(items[len(items)-1]))
 	}
-	content, _ := json.Marshal(cursor{list, key(items[len(items)-1])}) // words cannot fail
-	p.Next = base64.RawURLEncoding.EncodeToString(content)
+	return p
+}
+
+// follow says where a list goes on behind the item with this key.
+func follow(ctx context.Context, list string, key []string) Following {
+	content, _ := json.Marshal(cursor{list, key}) // words cannot fail
+	text := base64.RawURLEncoding.EncodeToString(content)
 	next := askingOf(ctx).url
 	query := next.Query()
-	query.Set("cursor", p.Next)
+	query.Set("cursor", text)
 	next.RawQuery = query.Encode()
-	p.Link = "<" + next.RequestURI() + `>; rel="next"`
-	return p
+	return Following{Link: "<" + next.RequestURI() + `>; rel="next"`, Next: text}
 }
 
 // cut is a page of a list that is in memory.

@@ -95,7 +95,7 @@ func (b Backend) rehearsalRoutes(api huma.API) {
 			views = append(views, v)
 		}
 		p := paged(ctx, "rehearsals", rows, in.Limit, func(r store.Rehearsal) []string { return []string{strconv.FormatInt(r.Seq, 10)} })
-		return &page[Rehearsal]{Link: p.Link, Next: p.Next, Body: views}, nil // shorter than asked for where some of it is not to be seen
+		return &page[Rehearsal]{Following: p.Following, Body: views}, nil // shorter than asked for where some of it is not to be seen
 	}, does(identity.RehearsalRead))
 	huma.Get(api, "/api/v1/rehearsals/{id}", func(ctx context.Context, in *struct {
 		IDInput

@@ -25,16 +25,15 @@ const (
 	stepsAll    = "all"
 )
 
-// list leaves out what who asks may not see, and reads on until there are as many as were asked for.
-func (b Backend) list(ctx context.Context, environment string, before int64, limit int, steps string) ([]Promotion, error) {
+// list leaves out what who asks may not see, and reads on until there are as many as were asked for; found is how they are told.
+func (b Backend) list(ctx context.Context, environment string, before int64, limit int, steps string) (visible []store.Promotion, found encoded[[]Promotion], err error) {
 	sees := b.sees(ctx, identity.PromotionRead)
-	var visible []store.Promotion
 	for {
 		rows, err := shared(ctx, b.readings, fmt.Sprintf("promotions %d %d %s", before, limit, environment), func(ctx context.Context) ([]store.Promotion, error) {
 			return b.Store.Promotions(ctx, environment, before, limit)
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, p := range rows {
 			if sees(p.Environment) && len(visible) < limit {
@@ -50,7 +49,14 @@ func (b Backend) list(ctx context.Context, environment string, before int64, lim
 	for _, p := range visible {
 		key += " " + p.ID
 	}
-	return shared(ctx, b.readings, key, func(ctx context.Context) ([]Promotion, error) { return b.views(ctx, visible, steps == stepsAll, false) })
+	found, err = shared(ctx, b.readings, key, func(ctx context.Context) (encoded[[]Promotion], error) {
+		list, err := b.views(ctx, visible, steps == stepsAll, false)
+		if err != nil {
+			return nil, err
+		}
+		return encode(list)
+	})
+	return visible, found, err
 }
 
 // views joins promotions with their rollouts and steps, in few queries however many there are; allSteps: see stepsNewest; whole: with what

@@ -62,7 +62,7 @@ type Sessions struct {
 
 // Open makes a session for somebody who has shown who they are, and returns the cookie's text, which is kept nowhere.
 func (s Sessions) Open(ctx context.Context, p Person, method, address string) (store.Session, string, error) {
-	standing, err := s.standing(ctx, p.Name)
+	standing, _, err := s.standing(ctx, p.Name)
 	if err != nil {
 		return store.Session{}, "", err
 	}
@@ -77,26 +77,26 @@ func (s Sessions) Open(ctx context.Context, p Person, method, address string) (s
 	return kept, text, s.Store.PutSession(ctx, kept, now.Add(-sessionsKept))
 }
 
-// standing is a hash of what the estate says about somebody: when that changes, they log in again. For the data
+// standing is who somebody is by the estate, and a hash of what it says about them: when that changes, they log in again. For the data
 // folder's owner it is the token's.
-func (s Sessions) standing(ctx context.Context, name string) ([]byte, error) {
-	if name == Local(s.Owner).Name {
-		return hashOf("owner " + s.Token), nil
+func (s Sessions) standing(ctx context.Context, name string) ([]byte, Person, error) {
+	if owner := Local(s.Owner); name == owner.Name {
+		return hashOf("owner " + s.Token), owner, nil
 	}
 	access, err := s.Access(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read who may do what: %w", err)
+		return nil, Person{}, fmt.Errorf("read who may do what: %w", err)
 	}
 	person, ok := PersonOf(access, name)
 	if !ok {
-		return nil, &Unknown{User: name, Reason: "the estate has no user " + name}
+		return nil, person, &Unknown{User: name, Reason: "the estate has no user " + name}
 	}
 	said, err := json.Marshal(person)
 	if err != nil {
-		return nil, err
+		return nil, person, err
 	}
 	sum := sha256.Sum256(said)
-	return sum[:], nil
+	return sum[:], person, nil
 }
 
 // Find is Look for a request: the session is in use.
@@ -155,35 +155,28 @@ func inHours(d time.Duration) string {
 }
 
 func (s Sessions) person(ctx context.Context, kept store.Session) (Person, error) {
-	standing, err := s.standing(ctx, kept.User)
+	standing, person, err := s.standing(ctx, kept.User)
 	if err != nil {
 		return Person{}, err
 	}
+	owner := kept.User == Local(s.Owner).Name
 	if subtle.ConstantTimeCompare(standing, kept.Standing) != 1 {
-		if kept.User == Local(s.Owner).Name {
+		if owner {
 			return Person{}, &Unknown{Reason: "the data folder's token is another one now"}
 		}
 		return Person{}, &Unknown{Reason: "what the estate says about " + kept.User + " has changed"}
 	}
-	if kept.User == Local(s.Owner).Name {
-		return Local(s.Owner), nil
+	if owner || kept.Token == "" {
+		return person, nil
 	}
-	if kept.Token != "" {
-		token, err := s.Store.Token(ctx, kept.Token)
-		if errors.Is(err, store.ErrNotFound) {
-			return Person{}, &Unknown{Reason: "its token is gone"}
-		}
-		if err != nil {
-			return Person{}, err
-		}
-		return s.Tokens.stands(ctx, token)
+	token, err := s.Store.Token(ctx, kept.Token)
+	if errors.Is(err, store.ErrNotFound) {
+		return Person{}, &Unknown{Reason: "its token is gone"}
 	}
-	access, err := s.Access(ctx)
 	if err != nil {
-		return Person{}, fmt.Errorf("read who may do what: %w", err)
+		return Person{}, err
 	}
-	person, _ := PersonOf(access, kept.User)
-	return person, nil
+	return s.Tokens.stands(ctx, token)
 }
 
 // End ends a session; it says whether it was open until now.

@@ -30,9 +30,18 @@ func (s *Store) PutSession(ctx context.Context, n Session, forget time.Time) err
 	return err
 }
 
-// Session reads one.
+// Session reads one; of hundreds of open consoles, each of which asks with its own, several at once.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
-	return one[Session](ctx, s.Pool, "select * from sessions where id = $1", id)
+	return s.sessions.one(ctx, id)
+}
+
+func (s *Store) sessionsOf(ctx context.Context, ids []string) (map[string]Session, error) {
+	rows, err := many[Session](ctx, s.Pool, "select * from sessions where id = any($1)", ids)
+	found := make(map[string]Session, len(rows))
+	for _, row := range rows {
+		found[row.ID] = row
+	}
+	return found, err
 }
 
 // TouchSession notes that a session is in use; it never goes back in time.

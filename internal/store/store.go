@@ -31,7 +31,11 @@ var ErrNotFound = errors.New("not found")
 var ErrFenced = errors.New("the lease on this rollout has passed to another server")
 
 // Store gives access to Waybill's own database.
-type Store struct{ Pool *pgxpool.Pool }
+type Store struct {
+	Pool *pgxpool.Pool
+
+	sessions *gathering[Session]
+}
 
 // idleLimit is how long a transaction may stand idle: longer than any network's hiccup, and no longer than people would notice.
 const idleLimit = "10s"
@@ -61,7 +65,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("bring the schema of Waybill's own database up to date: %w", err)
 	}
-	return &Store{Pool: pool}, nil
+	s := &Store{Pool: pool}
+	s.sessions = &gathering[Session]{read: s.sessionsOf}
+	return s, nil
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
