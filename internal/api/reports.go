@@ -79,7 +79,7 @@ type ReportInput struct {
 func (b Backend) reportRoutes(api huma.API) {
 	huma.Get(api, "/api/v1/reports/releases", func(ctx context.Context, in *ReportInput) (*body[*report.Report], error) {
 		return reply(b.report(ctx, in))
-	}, does(identity.ReportRead), describe("The figures of releasing", "Of promotions and rehearsals that ended in a period. Each figure comes with its definition and what it rests on; docs/reports.md"))
+	}, does(identity.ReportRead), describe("The figures of releasing", "Of promotions and rehearsals that ended in a period, and of what was changed in a cluster meanwhile. Each figure comes with its definition and what it rests on; docs/reports.md"))
 	huma.Get(api, "/api/v1/reports/releases/csv", func(ctx context.Context, in *ReportInput) (*huma.StreamResponse, error) {
 		r, err := b.report(ctx, in)
 		if err != nil {
@@ -123,6 +123,7 @@ func (b Backend) report(ctx context.Context, in *ReportInput) (*report.Report, e
 	}
 	data.Rollouts = slices.DeleteFunc(data.Rollouts, func(r report.Rollout) bool { return !counts(r.Environment, r.Tenant) })
 	data.Rehearsals = slices.DeleteFunc(data.Rehearsals, func(r report.Rehearsal) bool { return !counts(r.Environment, r.Tenant) })
+	data.Drifts = slices.DeleteFunc(data.Drifts, func(x report.Drift) bool { return in.Tenant != "" || !sees(x.Environment) })
 	q := report.Question{From: from, To: to, By: report.By(in.By), Bucket: report.Bucket(in.Bucket), Zone: zone, Last: in.Environment}
 	if q.Last == "" {
 		q.Last = lastOf(declared, sees)

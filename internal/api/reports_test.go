@@ -69,6 +69,36 @@ func TestReportOfWhatOneMaySee(t *testing.T) {
 	require.Greater(t, len(lines), 3*len(report.Definitions()))
 }
 
+// What the ledger tells of one object until it is as applied again is one drift.
+func TestDriftIsReported(t *testing.T) {
+	b := setup(t)
+	ctx := t.Context()
+	b.declare(user("rita", estate.RoleViewer, "drifting"))
+	for _, e := range []struct{ kind, environment, object string }{
+		{ledger.DriftFound, "drifting", "Deployment a/web"},
+		{ledger.DriftFound, "drifting", "Deployment a/web"}, // it was changed further
+		{ledger.DriftFound, "drifting", "Service a/web"},
+		{ledger.DriftHealed, "drifting", "Deployment a/web"},
+		{ledger.DriftMended, "drifting", "Deployment a/web"},
+		{ledger.DriftFound, "drifting", "Deployment a/web"}, // and again
+		{ledger.DriftFound, "", "ValidatingAdmissionPolicy waybill"},
+	} {
+		require.NoError(t, ledger.Record(ctx, b.state.Pool, ledger.Event{Kind: e.kind, Environment: e.environment, Payload: map[string]any{"object": e.object}}))
+	}
+	b.ask("the-owner's", "GET", "/api/v1/ledger/heads", nil) // chains what is in the outbox
+	for _, c := range []struct {
+		token, query  string
+		found, lasted int
+	}{{"the-owner's", "environment=drifting", 3, 1}, {b.token("rita"), "", 3, 1}, {"the-owner's", "", 4, 1}, {"the-owner's", "tenant=acme", 0, 0}, {"the-owner's", "environment=drifting&to=2020-01-01", 0, 0}} {
+		var r report.Report
+		b.ask(c.token, "GET", "/api/v1/reports/releases?"+c.query, nil).into(t, &r)
+		f, _ := report.Find(r.Total, report.Drifted)
+		require.InDelta(t, c.found, *f.Value, 1e-9, c.query)
+		f, _ = report.Find(r.Total, report.DriftLasted)
+		require.Equal(t, c.lasted, f.N, c.query)
+	}
+}
+
 func TestTenantsAndRings(t *testing.T) {
 	b := setup(t)
 	ctx := t.Context()

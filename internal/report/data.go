@@ -6,6 +6,7 @@ import "time"
 type Data struct {
 	Rollouts   []Rollout
 	Rehearsals []Rehearsal
+	Drifts     []Drift
 }
 
 // Rollout is one tenant's part of a promotion that has ended, with the moments that its steps tell. A zero time: it did not
@@ -45,6 +46,14 @@ type Rehearsal struct {
 	Tenant      string
 	Outcome     string // proven, fails, unfinished
 	Ended       time.Time
+}
+
+// Drift is an object of a cluster that was not as Waybill had applied it, from when that was found until it was so again. What
+// became of it meanwhile is the same drift.
+type Drift struct {
+	Environment string // empty: it is the whole cluster's
+	Found       time.Time
+	Ended       time.Time // zero: it drifts still
 }
 
 // KindPromote is the kind of promotion by which a release enters an environment.

@@ -56,6 +56,8 @@ const (
 	AnsweredRate   = "rehearsal_answer_rate"
 	ProvenRate     = "rehearsal_proven_rate"
 	Refused        = "refused"
+	Drifted        = "drifted_objects"
+	DriftLasted    = "drift_lasted"
 )
 
 var definitions = []Definition{
@@ -72,6 +74,8 @@ var definitions = []Definition{
 	{AnsweredRate, "Rehearsals with an answer", Share, "higher", "Rehearsals that proved a class or that the update fails, of all that ended. The others were cancelled, or their server stopped, or something else kept them from an answer."},
 	{ProvenRate, "Rehearsals that passed", Share, "higher", "Rehearsals whose update went through, of those with an answer. Each restores a checkpoint: so this many restores were tried as well."},
 	{Refused, "Refused at the door", Count, "neither", "Promotions of a release that a check, a rehearsal, a policy or a person did not let in. Nothing was touched."},
+	{Drifted, "Objects changed by others", Count, "lower", "Objects of a cluster that were found in the period not to be as Waybill had applied them: changed, added to or deleted by somebody else. One that was brought back and changed again counts again."},
+	{DriftLasted, "Drift lasted", Seconds, "lower", "From when such a change was found until the object was as applied again, by whomever and whenever that was."},
 }
 
 // Definitions say what each figure means, in the order in which they are shown.
@@ -118,6 +122,12 @@ func figures(d Data, period time.Duration, by By, last string) []Figure {
 		count(&answered, r.Outcome == "proven" || r.Outcome == "fails")
 	}
 	rehearsed := len(d.Rehearsals)
+	var lasted []float64
+	for _, x := range d.Drifts {
+		if !x.Ended.IsZero() {
+			lasted = append(lasted, max(x.Ended.Sub(x.Found), 0).Seconds())
+		}
+	}
 	return []Figure{
 		share(SuccessRate, promoted, len(list)),
 		share(FailureRate, taken, served),
@@ -132,6 +142,8 @@ func figures(d Data, period time.Duration, by By, last string) []Figure {
 		share(AnsweredRate, answered, rehearsed),
 		share(ProvenRate, proven, answered),
 		{Key: Refused, Value: number(float64(refused)), N: refused},
+		{Key: Drifted, Value: number(float64(len(d.Drifts))), N: len(d.Drifts)},
+		spread(DriftLasted, lasted),
 	}
 }
 

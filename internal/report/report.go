@@ -45,7 +45,7 @@ const (
 
 // Question is what a report is about.
 type Question struct {
-	From   time.Time // what ended at this moment or later …
+	From   time.Time // what ended (of drift: what was found) at this moment or later …
 	To     time.Time // … and before this one
 	By     By
 	Bucket Bucket
@@ -166,6 +166,8 @@ func (k key) name(by By) string {
 		return k.environment + ", no ring"
 	case by == Ring:
 		return k.environment + ", ring " + k.ring
+	case k.environment == "":
+		return "the whole cluster"
 	}
 	return k.environment
 }
@@ -188,6 +190,12 @@ func (d Data) parts(by By) iter.Seq2[key, Data] {
 		if by != Ring { // a rehearsal is of a tenant; in which ring it was then is not known
 			p := part(keyOf(by, r.Environment, r.Tenant, ""))
 			p.Rehearsals = append(p.Rehearsals, r)
+		}
+	}
+	for _, x := range d.Drifts {
+		if by == Environment { // objects are shared by tenants, and by rings
+			p := part(keyOf(by, x.Environment, "", ""))
+			p.Drifts = append(p.Drifts, x)
 		}
 	}
 	keys := slices.SortedFunc(maps.Keys(of), func(a, b key) int {
@@ -222,10 +230,14 @@ func (d Data) cut(points []Point) []Data {
 		p := find(r.Ended)
 		p.Rehearsals = append(p.Rehearsals, r)
 	}
+	for _, x := range d.Drifts {
+		p := find(x.Found)
+		p.Drifts = append(p.Drifts, x)
+	}
 	return list
 }
 
-// within is the part of the data that ended in a period.
+// within is the part of the data that ended in a period; of drifts, what was found in it.
 func (d Data) within(from, to time.Time) Data {
 	in := func(t time.Time) bool { return !t.Before(from) && t.Before(to) }
 	var part Data
@@ -237,6 +249,11 @@ func (d Data) within(from, to time.Time) Data {
 	for _, r := range d.Rehearsals {
 		if in(r.Ended) {
 			part.Rehearsals = append(part.Rehearsals, r)
+		}
+	}
+	for _, x := range d.Drifts {
+		if in(x.Found) {
+			part.Drifts = append(part.Drifts, x)
 		}
 	}
 	return part

@@ -64,8 +64,8 @@ func TestFigures(t *testing.T) {
 		n      map[string]int
 		none   []string
 	}{
-		"nothing": {Data{}, map[string]float64{Frequency: 0, Refused: 0}, map[string]int{SuccessRate: 0},
-			[]string{SuccessRate, FailureRate, LeadTime, Detect, Recover, ApprovalWait, PeopleWaited, Prediction, CheckpointRate, AnsweredRate, ProvenRate}},
+		"nothing": {Data{}, map[string]float64{Frequency: 0, Refused: 0, Drifted: 0}, map[string]int{SuccessRate: 0},
+			[]string{SuccessRate, FailureRate, LeadTime, Detect, Recover, ApprovalWait, PeopleWaited, Prediction, CheckpointRate, AnsweredRate, ProvenRate, DriftLasted}},
 		"three good, one back": {Data{Rollouts: []Rollout{good("1"), good("2", committed(2)), good("3", committed(8)), good("4", back)}},
 			map[string]float64{SuccessRate: 0.75, FailureRate: 0.25, LeadTime: 12 * 3600, Frequency: 1.5, Detect: 1800, Recover: 360, ApprovalWait: 3600, CheckpointRate: 1},
 			map[string]int{SuccessRate: 4, FailureRate: 4, LeadTime: 3, Detect: 1, ApprovalWait: 4, CheckpointRate: 4}, []string{Prediction}},
@@ -90,6 +90,8 @@ func TestFigures(t *testing.T) {
 			map[string]float64{CheckpointRate: 0.5, Frequency: 0}, map[string]int{SuccessRate: 0}, nil},
 		"rehearsals": {Data{Rehearsals: []Rehearsal{{"production", "acme", "proven", at(1)}, {"production", "acme", "proven", at(1)}, {"production", "acme", "fails", at(1)}, {"production", "acme", "unfinished", at(1)}}},
 			map[string]float64{AnsweredRate: 0.75, ProvenRate: 2.0 / 3}, map[string]int{AnsweredRate: 4, ProvenRate: 3}, nil},
+		"drift, of which one goes on": {Data{Drifts: []Drift{{"production", at(1), at(2)}, {"production", at(3), at(6)}, {"", at(4), time.Time{}}, {"test", at(-1), at(1)}}},
+			map[string]float64{Drifted: 3, DriftLasted: 2 * 3600}, map[string]int{DriftLasted: 2}, nil},
 		"what ended outside of the period is not in it": {Data{Rollouts: []Rollout{good("1", func(r *Rollout) { r.PromotionEnded = monday.AddDate(0, 0, 14) }), good("2", func(r *Rollout) { r.PromotionEnded = monday.Add(-1) }), good("3", func(r *Rollout) { r.PromotionEnded = monday })}},
 			map[string]float64{Frequency: 0.5}, map[string]int{SuccessRate: 1}, nil},
 	} {
@@ -160,6 +162,7 @@ func TestGroups(t *testing.T) {
 	d := Data{
 		Rollouts:   []Rollout{good("1", ring("early")), good("1", of("b"), ring("late"), back), good("1", of("c"), ring("late")), good("2", func(r *Rollout) { r.Environment = "test" })},
 		Rehearsals: []Rehearsal{{"test", "acme", "proven", at(1)}},
+		Drifts:     []Drift{{"test", at(1), at(2)}},
 	}
 	names := func(by By) (list []string, rates []float64) {
 		for _, g := range made(t, Question{By: by}, d).Groups {

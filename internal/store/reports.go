@@ -53,6 +53,19 @@ left join told s on s.rollout_id = r.id
 where p.finished_at >= $1 and p.finished_at < $2 and ($3 = '' or p.environment = $3)
 order by p.finished_at, p.seq, r.tenant`
 
+// reportDrifts reads the drifts that were found in a period, from the ledger: what is told again of an object before it is as
+// applied again is the same drift.
+const reportDrifts = `
+with told as (
+	select environment, payload::jsonb->>'object' as object, kind, at,
+		count(*) filter (where kind = 'drift.mended') over (partition by environment, payload::jsonb->>'object' order by seq rows between unbounded preceding and 1 preceding) as before
+	from ledger where kind in ('drift.found', 'drift.mended') and ($3 = '' or environment = $3)
+), drifted as (
+	select environment, object, min(at) filter (where kind = 'drift.found') as found, max(at) filter (where kind = 'drift.mended') as ended
+	from told group by environment, object, coalesce(before, 0)
+)
+select environment, found, ended from drifted where found >= $1 and found < $2 order by found, object`
+
 // Report reads what ended in a period, of one environment or, for an empty name, of all. One look: what ends meanwhile is in
 // all of it or in nothing.
 func (s *Store) Report(ctx context.Context, from, to time.Time, environment string) (report.Data, error) {
@@ -84,8 +97,20 @@ func (s *Store) Report(ctx context.Context, from, to time.Time, environment stri
 	if err != nil {
 		return d, err
 	}
-	d.Rehearsals, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r report.Rehearsal, err error) {
+	if d.Rehearsals, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r report.Rehearsal, err error) {
 		return r, row.Scan(&r.Environment, &r.Tenant, &r.Outcome, &r.Ended)
+	}); err != nil {
+		return d, err
+	}
+	if rows, err = tx.Query(ctx, reportDrifts, from, to, environment); err != nil {
+		return d, err
+	}
+	d.Drifts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (x report.Drift, err error) {
+		var ended *time.Time
+		if err = row.Scan(&x.Environment, &x.Found, &ended); ended != nil {
+			x.Ended = *ended
+		}
+		return x, err
 	})
 	return d, err
 }

@@ -122,8 +122,8 @@ export default function Reports() {
             <Divided of={r} />
             <p className={classes.soft}>
               Waybill counts what it has recorded of its own promotions and rehearsals, and estimates nothing: an
-              incident that nobody answered with a rollback or a restore is no failed change here, and drift of
-              databases is not reported. Durations and ratios are medians.
+              incident that nobody answered with a rollback or a restore is no failed change here. Drift is what was
+              found in a cluster of Kubernetes; of databases none is looked for. Durations and ratios are medians.
             </p>
           </div>
         )}

@@ -23,6 +23,8 @@ const small = [
   'people_waited',
   'checkpoint_success_rate',
   'rehearsal_proven_rate',
+  'drifted_objects',
+  'drift_lasted',
 ];
 const columns = [...large, 'time_to_recover', 'people_waited'];
 

@@ -92,5 +92,12 @@ export function sentences(total: Figure[]): string[] {
   const refused = value('refused');
   if (refused)
     said.push(`${refused} ${refused === 1 ? 'was' : 'were'} refused at the door, before anything was touched.`);
+  const drifted = value('drifted_objects');
+  const lasted = value('drift_lasted');
+  if (drifted) {
+    const what = drifted === 1 ? 'One object of a cluster was' : `${drifted} objects of a cluster were`;
+    const again = `, and as Waybill had applied ${drifted === 1 ? 'it' : 'them'} again after`;
+    said.push(`${what} changed by somebody else${lasted === undefined ? '' : `${again} ${shown(lasted, 'seconds')}`}.`);
+  }
   return said;
 }

@@ -89,6 +89,10 @@ test('what the figures say', () => {
     figure('lead_time', 7_200, 9),
     figure('refused', 1, 1),
   ]);
+  expect(sentences([figure('drifted_objects', 1, 1)])[1]).toBe('One object of a cluster was changed by somebody else.');
+  expect(sentences([figure('drifted_objects', 3, 3), figure('drift_lasted', 90, 3)])[1]).toBe(
+    '3 objects of a cluster were changed by somebody else, and as Waybill had applied them again after 1 min 30 s.',
+  );
   expect(said).toEqual([
     '9 of 10 releases that were let in ended with every tenant on them (90\u00a0%).',
     'None of the 9 that people had had to go back.',
