@@ -48,6 +48,7 @@ func TestMistakes(t *testing.T) {
 		"no such runtime":       {served("--runtime", "lxc"), exitUsage, "docker or kube"},
 		"kube needs a volume":   {served("--runtime", "kube", "--volume", "filestore"), exitUsage, "--volume-folder"},
 		"not with docker":       {served("--volume", "filestore"), exitUsage, "--volume: only with --runtime kube"},
+		"all addresses":         {served("--runtime", "kube", "--volume", "v", "--volume-folder", "/v", "--rehearsal-address", "0.0.0.0"), exitUsage, "not all of them"},
 		"traefik, but where":    {served("--runtime", "kube", "--volume", "v", "--volume-folder", "/v", "--traefik-issuer", "x"), exitUsage, "--traefik-namespace"},
 		"recover needs a key":   {[]string{"recover", "test/acme"}, exitUsage, "--key"},
 		"no server":             {[]string{"status", "--data", empty}, exitFailed, "waybill up --data"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ func kubeFlags(cmd *cobra.Command, c *server.Config) func() error {
 	f.StringSliceVar(&k.Reach, "reach", nil, "with --runtime kube: namespaces that pools may reach, of PostgreSQL, Redis or a mail relay in the cluster")
 	f.StringVar(&k.PullSecret, "pull-secret", "", "with --runtime kube: file as .dockerconfigjson, with which nodes pull from the registry")
 	f.StringToStringVar(&k.Quota, "quota", nil, "with --runtime kube: what each namespace may use, for example requests.memory=64Gi")
+	f.StringVar(&k.Rehearsals, "rehearsal-address", "", "with --runtime kube: address at which pods of rehearsals reach this server's machine or pod (default the one from which it talks to the cluster)")
 	f.StringVar(&k.Traefik.Namespace, "traefik-namespace", "", "with --runtime kube: where Traefik runs, which then carries people's requests to the routers; without, node ports do")
 	f.StringSliceVar(&k.Traefik.EntryPoints, "traefik-entrypoints", nil, "Traefik's entry points (default its own)")
 	f.StringSliceVar(&k.Traefik.Proxies, "traefik-networks", nil, "networks of Traefik's pods, which may say who the client is, for example 10.0.0.0/16")
@@ -52,6 +54,8 @@ func kubeFlags(cmd *cobra.Command, c *server.Config) func() error {
 			return usagef("--runtime %s: expected docker or kube", engine)
 		case k.Volume == "" || k.VolumeDir == "":
 			return usagef("--runtime kube needs --volume and --volume-folder: filestores are kept on a volume that the pods and this server mount")
+		case k.Rehearsals != "" && !oneAddress(k.Rehearsals):
+			return usagef("--rehearsal-address %s: expected one IP address of this machine, not all of them", k.Rehearsals)
 		case k.Traefik.Namespace == "" && len(traefik) > 0:
 			return usagef("%s: only with --traefik-namespace", strings.Join(traefik, ", "))
 		case k.Traefik.Issuer != "" && k.Traefik.TLSSecret == "":
@@ -60,4 +64,9 @@ func kubeFlags(cmd *cobra.Command, c *server.Config) func() error {
 		c.Kube = &k
 		return nil
 	}
+}
+
+func oneAddress(text string) bool {
+	a, err := netip.ParseAddr(text)
+	return err == nil && !a.IsUnspecified() && a.Zone() == ""
 }

@@ -132,9 +132,9 @@ func (c *Cluster) writeSettings() (changed bool, err error) {
 	all["unix_socket_directories"] = c.opts.SocketDir
 	all["unix_socket_permissions"] = "0777"
 	all["cluster_name"] = "waybill-" + c.opts.Name
-	all["listen_addresses"] = ""
-	if c.opts.TCP {
-		all["listen_addresses"] = "127.0.0.1"
+	all["listen_addresses"] = c.opts.listens()
+	if c.opts.Remote != nil {
+		all["ssl"] = "on"
 	}
 	var b strings.Builder
 	b.WriteString("# Written by Waybill at each start; put your own settings into Waybill's configuration.\n")

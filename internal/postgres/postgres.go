@@ -38,6 +38,7 @@ type Options struct {
 	Name      string            // shows in the process list and in messages, for example "tenants"
 	Port      int               // 1–65535, also part of the socket's name; 0: 5432
 	TCP       bool              // listen on 127.0.0.1 as well; else the socket is the only way in
+	Remote    *Remote           // who may come from elsewhere, and where; instead of TCP
 	SocketDir string            // default Dir/socket
 	SuperUser string            // default "waybill"
 	Password  string            // of SuperUser; required
@@ -99,6 +100,11 @@ func start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	opened, err := c.admitRemote()
+	if err != nil {
+		return nil, err
+	}
+	changed = changed || opened
 	lock, running, err := c.running(ctx)
 	if err != nil {
 		return nil, err
@@ -155,6 +161,14 @@ func (o *Options) fill() error {
 	if o.SuperUser == "" {
 		o.SuperUser = "waybill"
 	}
+	if o.Remote != nil {
+		if err := o.Remote.check(); err != nil {
+			return err
+		}
+		if o.Remote.User == o.SuperUser {
+			return fmt.Errorf("login %q that may come from elsewhere is the superuser", o.SuperUser)
+		}
+	}
 	if o.Name == "" {
 		o.Name = filepath.Base(dir)
 	}
@@ -168,6 +182,17 @@ func (o *Options) fill() error {
 		return fmt.Errorf("%w: %s has %d bytes and at most %d fit: choose a shorter data folder or SocketDir", ErrSocketPath, path, len(path), maxSocketPath)
 	}
 	return nil
+}
+
+// listens is the address beside the socket; empty: none.
+func (o *Options) listens() string {
+	switch {
+	case o.Remote != nil:
+		return o.Remote.Address.String()
+	case o.TCP:
+		return "127.0.0.1"
+	}
+	return ""
 }
 
 func (o *Options) socketFile() string {
@@ -234,10 +259,11 @@ func (c *Cluster) launch(ctx context.Context) error {
 	if err := c.clearStaleLocks(ctx); err != nil {
 		return err
 	}
-	if c.opts.TCP {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.opts.Port)))
+	if host := c.opts.listens(); host != "" {
+		at := net.JoinHostPort(host, strconv.Itoa(c.opts.Port))
+		l, err := net.Listen("tcp", at)
 		if err != nil {
-			return fmt.Errorf("listen on 127.0.0.1:%d: %w (%v): stop the other program or choose another port", c.opts.Port, ErrPortInUse, err)
+			return fmt.Errorf("listen on %s: %w (%v): stop the other program or choose another port", at, ErrPortInUse, err)
 		}
 		l.Close()
 	}

@@ -4,14 +4,15 @@
 // else, follows the class of the release.
 //
 // It never touches production: from the tenant's server it only reads settings. What it starts lives in one
-// folder and under one name in the container engine, has no network, and is removed with the rehearsal, or by
-// Sweep after a kill. It knows no table of Odoo.
+// folder and under one name in the container engine or the cluster, reaches the scratch server and nothing else, and is
+// removed with the rehearsal, or by Sweep after a kill. It knows no table of Odoo.
 package rehearsal
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
@@ -20,13 +21,13 @@ import (
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
-// Jobs is where the copies' containers run; docker.Runtime is one.
+// Jobs is where the copies' containers run; docker.Runtime and kube.Rehearsal are such.
 type Jobs interface {
 	StartJob(ctx context.Context, job runtime.Job) error
 	Job(ctx context.Context, environment, name string) (runtime.JobState, error)
 	WaitJob(ctx context.Context, environment, name string) (runtime.JobState, error)
 	RemoveJob(ctx context.Context, environment, name string) error
-	RemoveEnvironment(ctx context.Context, environment string) error
+	RemoveEnvironment(ctx context.Context, environment string) error // with the data in it, where that is not in the rehearsal's folder
 	DataDir(environment, group string) string
 	EnsureDataDir(environment, group string) error
 	Close() error
@@ -35,12 +36,26 @@ type Jobs interface {
 // Rooms are what a rehearsal acts through.
 type Rooms struct {
 	Checkpoints *checkpoint.Store
-	// Jobs makes containers that see dataDir's folders and the PostgreSQL socket in socketDir, and no network. Their
-	// names begin with instance, which nobody else uses.
-	Jobs func(instance, dataDir, socketDir string) (Jobs, error)
+	// Jobs makes containers that see what the Room says, and have no network but that.
+	Jobs func(context.Context, Room) (Jobs, error)
+	// Address is where containers reach this machine, if they cannot be given a socket of it; nil: they are given the socket.
+	Address func(context.Context) (netip.Addr, error)
+	// Files is a folder on the disk that Jobs' data folders are on, where that is another than the Rehearser's; else empty.
+	Files string
+	// Sweep removes every container of any rehearsal, for what a killed one left where the Rehearser's folder says nothing of it; may be nil.
+	Sweep func(context.Context) error
 	// Image gives the reference under which an engine pulls a release.
 	Image func(release.Release) string
 	Log   *slog.Logger
+}
+
+// Room is one rehearsal's place.
+type Room struct {
+	ID        string         // of the rehearsal
+	Instance  string         // what names begin with that nobody else uses
+	DataDir   string         // folder for what containers see
+	SocketDir string         // with the scratch server's socket
+	Server    netip.AddrPort // where the scratch server listens beside it; the zero value: nowhere, or nothing is to be started any more
 }
 
 // Limits bound what one rehearsal may take. Zero values stand for the defaults.

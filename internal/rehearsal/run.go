@@ -120,7 +120,7 @@ func (r *run) look(ctx context.Context) error {
 	if err := os.MkdirAll(r.dir, 0o711); err != nil {
 		return err
 	}
-	return r.room()
+	return r.enoughDisk()
 }
 
 // sameSchema says whether data of one release's schema stands for the other's: what an update does to a database
@@ -347,8 +347,9 @@ func (r *run) job(ctx context.Context, name string, of release.Release, command 
 	if err != nil {
 		return runtime.JobState{}, nil, err
 	}
-	conf, err := odoo.Conf{Series: info, AddonsPaths: of.Base.AddonsPaths, Host: bridge.PostgresDir, Port: port, User: loginRole, Password: r.scratch.password,
-		Update: true, Settings: r.subject.Environment.Settings}.Render()
+	options := r.scratch.conf()
+	options.Series, options.AddonsPaths, options.Update, options.Settings = info, of.Base.AddonsPaths, true, r.subject.Environment.Settings
+	conf, err := options.Render()
 	if err != nil {
 		return runtime.JobState{}, nil, err
 	}

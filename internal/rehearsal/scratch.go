@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,7 +16,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/postgres"
 )
 
@@ -25,13 +29,14 @@ const (
 	loginRole   = "waybill_update"
 	environment = "rehearsal"
 	group       = "shared"
-	port        = 5432
+	socketPort  = 5432 // part of the socket's name
 )
 
 // scratch is a private PostgreSQL server with the containers that use it.
 type scratch struct {
 	dir      string
-	password string // of the login role
+	password string         // of the login role
+	at       netip.AddrPort // where it listens beside the socket; the zero value: nowhere
 	cluster  *postgres.Cluster
 	server   *database.Server
 	jobs     Jobs
@@ -60,11 +65,17 @@ func (r *Rehearser) open(ctx context.Context, id string, like *likeness, limits 
 		}
 	}
 	s := &scratch{dir: r.folder(id), password: secret()}
-	s.cluster, err = postgres.Start(ctx, postgres.Options{
-		Dir: filepath.Join(s.dir, "postgres"), Name: "rehearsal", Major: like.major, Port: port, SocketDir: r.socketDir(id),
+	options := postgres.Options{
+		Dir: filepath.Join(s.dir, "postgres"), Name: "rehearsal", Major: like.major, Port: socketPort, SocketDir: r.socketDir(id),
 		Password: secret(), Settings: like.within(limits), Log: r.rooms.Log,
-	})
-	if err != nil {
+	}
+	if r.rooms.Address != nil {
+		if s.at, err = r.freeAddress(ctx); err != nil {
+			return nil, err
+		}
+		options.Port, options.Remote = int(s.at.Port()), &postgres.Remote{Address: s.at.Addr(), User: loginRole}
+	}
+	if s.cluster, err = postgres.Start(ctx, options); err != nil {
 		return nil, err
 	}
 	if err := limitMemory(ctx, filepath.Join(s.dir, "postgres", "data"), limits.Memory); err != nil {
@@ -79,8 +90,35 @@ func (r *Rehearser) open(ctx context.Context, id string, like *likeness, limits 
 	if err := s.server.EnsureLogin(ctx, loginRole, s.password, ownerRole); err != nil {
 		return s, err
 	}
-	s.jobs, err = r.rooms.Jobs(instance(id), s.dir, s.cluster.SocketDir())
+	s.jobs, err = r.rooms.Jobs(ctx, r.room(id, s.at))
 	return s, err
+}
+
+func (r *Rehearser) room(id string, server netip.AddrPort) Room {
+	return Room{ID: id, Instance: instance(id), DataDir: r.folder(id), SocketDir: r.socketDir(id), Server: server}
+}
+
+// freeAddress is one of this machine, for containers elsewhere, with a port that nobody uses now.
+func (r *Rehearser) freeAddress(ctx context.Context) (netip.AddrPort, error) {
+	address, err := r.rooms.Address(ctx)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("where containers reach the scratch server: %w", err)
+	}
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(address, 0)))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("where containers reach the scratch server: %w", err)
+	}
+	defer l.Close()
+	return netip.AddrPortFrom(address, l.Addr().(*net.TCPAddr).AddrPort().Port()), nil
+}
+
+// conf says how containers reach the server.
+func (s *scratch) conf() odoo.Conf {
+	c := odoo.Conf{Host: bridge.PostgresDir, Port: socketPort, User: loginRole, Password: s.password}
+	if s.at.IsValid() {
+		c.Host, c.Port, c.SSLMode = s.at.Addr().String(), int(s.at.Port()), "require"
+	}
+	return c
 }
 
 // copy makes db a fresh copy of the restored database; one of that name is dropped.
@@ -172,7 +210,7 @@ func (r *Rehearser) remove(ctx context.Context, id string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	jobs, err := r.rooms.Jobs(instance(id), dir, r.socketDir(id))
+	jobs, err := r.rooms.Jobs(ctx, r.room(id, netip.AddrPort{}))
 	if err == nil {
 		err = errors.Join(jobs.RemoveEnvironment(ctx, environment), jobs.Close())
 	}
@@ -190,14 +228,14 @@ func (r *Rehearser) remove(ctx context.Context, id string) error {
 
 // Sweep removes what killed rehearsals left: call it when none runs. It goes on after an error and returns all.
 func (r *Rehearser) Sweep(ctx context.Context) error {
-	entries, err := os.ReadDir(r.dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var errs []error
+	if r.rooms.Sweep != nil {
+		errs = append(errs, r.rooms.Sweep(ctx))
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
 	for _, e := range entries {
 		if checkID(e.Name()) != nil || !e.IsDir() {
 			continue

@@ -2,10 +2,13 @@ package rehearsal
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +56,7 @@ func folder(t *testing.T) string {
 }
 
 func rehearser(dir string, removed *int) *Rehearser {
-	return New(filepath.Join(dir, "rehearsals"), Rooms{Jobs: func(_, dataDir, _ string) (Jobs, error) { return noJobs{dataDir, removed}, nil }})
+	return New(filepath.Join(dir, "rehearsals"), Rooms{Jobs: func(_ context.Context, at Room) (Jobs, error) { return noJobs{at.DataDir, removed}, nil }})
 }
 
 // asUpdate runs SQL as the update's role does.
@@ -207,10 +210,19 @@ func TestDiskIsCheckedFirst(t *testing.T) {
 	dir := folder(t)
 	run := &run{Rehearser: New(dir, Rooms{}), manifest: &checkpoint.Manifest{Dump: []checkpoint.Object{{Size: 1 << 50}}}}
 	run.subject.Limits.fill()
-	require.ErrorIs(t, run.room(), ErrNoSpace)
+	require.ErrorIs(t, run.enoughDisk(), ErrNoSpace)
 	run.manifest.Dump[0].Size = 10 << 20
 	run.subject.Limits.Disk = 1 << 20
-	require.ErrorIs(t, run.room(), ErrNoSpace)
+	require.ErrorIs(t, run.enoughDisk(), ErrNoSpace)
+
+	// The filestore's copy may lie on another disk.
+	run.subject.Limits.Disk, run.manifest.Dump = 0, nil
+	require.NoError(t, run.enoughDisk())
+	run.rooms.Files = dir
+	run.manifest.Files = []checkpoint.File{{Name: "aa/x", Size: 1}}
+	require.NoError(t, run.enoughDisk())
+	run.rooms.Files = filepath.Join(dir, "none")
+	require.Error(t, run.enoughDisk())
 }
 
 func TestRunRefusesAnID(t *testing.T) {
@@ -218,4 +230,48 @@ func TestRunRefusesAnID(t *testing.T) {
 		_, err := New(t.TempDir(), Rooms{}).Run(t.Context(), Subject{ID: id}, nil)
 		assert.Error(t, err, id)
 	}
+}
+
+// TestServerIsReachedFromElsewhere: where containers cannot be given a socket, the update's login comes over the network, to the address
+// that its containers are told, and nobody is there any more afterwards.
+func TestServerIsReachedFromElsewhere(t *testing.T) {
+	long.Test(t)
+	dir, removed, swept := folder(t), 0, 0
+	var rooms []Room
+	r := New(filepath.Join(dir, "rehearsals"), Rooms{
+		Jobs: func(_ context.Context, at Room) (Jobs, error) {
+			rooms = append(rooms, at)
+			return noJobs{at.DataDir, &removed}, nil
+		},
+		Address: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
+		Sweep:   func(context.Context) error { swept++; return nil },
+	})
+	s, err := r.open(t.Context(), "away", &likeness{settings: map[string]string{}, pages: map[string]int64{}}, limits())
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, r.remove(context.Background(), "away")) })
+	t.Cleanup(s.close)
+	require.Equal(t, s.at, rooms[len(rooms)-1].Server)
+	require.Equal(t, "away", rooms[len(rooms)-1].ID)
+
+	conf := s.conf()
+	require.Equal(t, "127.0.0.1", conf.Host)
+	require.Equal(t, "require", conf.SSLMode)
+	connect := func(user, password string) error {
+		u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: net.JoinHostPort(conf.Host, strconv.Itoa(conf.Port)), Path: "/postgres", RawQuery: "sslmode=" + conf.SSLMode}
+		conn, err := pgx.Connect(t.Context(), u.String())
+		if err == nil {
+			_ = conn.Close(t.Context())
+		}
+		return err
+	}
+	require.NoError(t, connect(conf.User, conf.Password))
+	require.Error(t, connect(conf.User, "guessed"))
+	require.NoError(t, s.alive(t.Context()), "Waybill itself goes through the socket")
+
+	require.NoError(t, r.Sweep(t.Context()))
+	require.Equal(t, 1, swept)
+	require.False(t, rooms[len(rooms)-1].Server.IsValid(), "nothing is let through to what is removed")
+	require.Error(t, connect(conf.User, conf.Password))
+	require.NoError(t, New(filepath.Join(dir, "none"), r.rooms).Sweep(t.Context()))
+	require.Equal(t, 2, swept, "also where this machine knows of none: another may have begun it")
 }

@@ -16,10 +16,10 @@ import (
 // ErrNoSpace means that the disk is, or became, too small for a rehearsal.
 var ErrNoSpace = errors.New("no space left for the rehearsal")
 
-// room checks the disk beforehand, and sets the limit where none was given. A dump is plain data: with indexes a
+// enoughDisk checks the disk beforehand, and sets the limit where none was given. A dump is plain data: with indexes a
 // database takes about twice as much. There are two copies, an update may write the larger tables anew, and the
 // dump itself lies there while it is restored.
-func (r *run) room() error {
+func (r *run) enoughDisk() error {
 	var dump, files int64
 	for _, o := range r.manifest.Dump {
 		dump += o.Size
@@ -42,13 +42,24 @@ func (r *run) room() error {
 		return fmt.Errorf("it may take %d MiB in %s, where %d MiB are free (%d MiB of which stay free): %w: free some, or put the data folder on a larger disk",
 			need>>20, r.dir, have>>20, r.subject.Limits.Reserve>>20, ErrNoSpace)
 	}
-	return nil
+	if r.rooms.Files == "" {
+		return nil
+	}
+	if have, err = free(r.rooms.Files); err == nil && have-r.subject.Limits.Reserve < files {
+		err = fmt.Errorf("the copy of the filestore takes %d MiB in %s, where %d MiB are free (%d MiB of which stay free): %w: enlarge the volume",
+			files>>20, r.rooms.Files, have>>20, r.subject.Limits.Reserve>>20, ErrNoSpace)
+	}
+	return err
 }
 
 // watchDisk stops the rehearsal when it takes more than allowed, or leaves too little to others.
 func (r *run) watchDisk(ctx context.Context) (end func()) {
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
+	disks := []string{r.dir}
+	if r.rooms.Files != "" {
+		disks = append(disks, r.rooms.Files)
+	}
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(time.Second)
@@ -59,9 +70,11 @@ func (r *run) watchDisk(ctx context.Context) (end func()) {
 				return
 			case <-tick.C:
 			}
-			if have, err := free(r.dir); err == nil && have < r.subject.Limits.Reserve {
-				r.stop(fmt.Errorf("only %d MiB are left on the disk: %w", have>>20, ErrNoSpace))
-				return
+			for _, dir := range disks {
+				if have, err := free(dir); err == nil && have < r.subject.Limits.Reserve {
+					r.stop(fmt.Errorf("only %d MiB are left on the disk of %s: %w", have>>20, dir, ErrNoSpace))
+					return
+				}
 			}
 			if n%5 != 0 {
 				continue

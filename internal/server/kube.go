@@ -31,6 +31,7 @@ type Kube struct {
 	PullSecret string // file in the form of .dockerconfigjson
 	Traefik    kube.Traefik
 	Quota      map[string]string
+	Rehearsals string // address of this machine at which the pods of rehearsals reach it; empty: the one from which it talks to the cluster
 }
 
 // engineRoom is where pools run: what the server asks beyond runtime.Runtime.

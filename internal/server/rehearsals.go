@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
+	"net/netip"
 	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -11,28 +11,31 @@ import (
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime/docker"
+	"github.com/waybill-dev/waybill/internal/runtime/kube"
 )
 
 // rehearsalShares is the weight of a rehearsal's containers beside production's on one machine, whose default is 1024.
 const rehearsalShares = 128
 
-// rehearsals makes the queue of rehearsals. Their containers have a PostgreSQL socket and no network.
+// rehearsals makes the queue of rehearsals. Their containers reach the scratch server and nothing else.
 func (s *server) rehearsals() *rehearsal.Queue {
 	rooms := rehearsal.Rooms{
 		Checkpoints: s.bucket, Log: s.log,
 		Image: func(r release.Release) string { return s.registry + "/" + r.Repository + "@" + r.Digest },
-		Jobs: func(instance, dataDir, socketDir string) (rehearsal.Jobs, error) {
-			if s.config.Kube != nil {
-				return nil, errors.New("rehearsals do not run on Kubernetes yet; without one, a release counts as breaking")
+		Jobs:  s.rehearseOnDocker,
+	}
+	if cluster, ok := s.runtime.(*kube.Runtime); ok {
+		rooms.Jobs = func(ctx context.Context, at rehearsal.Room) (rehearsal.Jobs, error) {
+			h, err := cluster.Rehearsal(ctx, at.ID, at.Server)
+			if err != nil {
+				return nil, err
 			}
-			uid := containerUID()
-			options := docker.Options{Instance: instance, DataDir: dataDir, UID: uid, GID: uid, PostgresSocketDir: socketDir,
-				NoNetwork: true, CPUShares: rehearsalShares, Log: s.log}
-			if s.config.Registry != "" {
-				options.RegistryAuth = authn.DefaultKeychain
-			}
-			return docker.New(options)
-		},
+			return h, nil
+		}
+		rooms.Files, rooms.Sweep, rooms.Address = cluster.DataRoot(), cluster.SweepRehearsals, cluster.OwnAddress
+		if given := s.config.Kube.Rehearsals; given != "" {
+			rooms.Address = func(context.Context) (netip.Addr, error) { return netip.ParseAddr(given) }
+		}
 	}
 	declared := s.declared
 	server := func(ctx context.Context, env estate.Environment) (string, error) {
@@ -43,4 +46,15 @@ func (s *server) rehearsals() *rehearsal.Queue {
 		return place.AdminURL("postgres"), nil
 	}
 	return rehearsal.NewQueue(rehearsal.New(filepath.Join(s.config.Data, "rehearsals"), rooms), s.store, declared, server, rehearsal.Limits{})
+}
+
+// rehearseOnDocker gives a rehearsal's containers the scratch server's socket, and no network.
+func (s *server) rehearseOnDocker(_ context.Context, at rehearsal.Room) (rehearsal.Jobs, error) {
+	uid := containerUID()
+	options := docker.Options{Instance: at.Instance, DataDir: at.DataDir, UID: uid, GID: uid, PostgresSocketDir: at.SocketDir,
+		NoNetwork: true, CPUShares: rehearsalShares, Log: s.log}
+	if s.config.Registry != "" {
+		options.RegistryAuth = authn.DefaultKeychain
+	}
+	return docker.New(options)
 }

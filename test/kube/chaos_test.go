@@ -1,7 +1,7 @@
 //go:build kube && odoo
 
-// Package kube takes parts of a real Kubernetes away while a real Odoo on it is promoted. It needs the cluster of hack/cluster.sh, whose
-// parts are processes of this machine.
+// Package kube works with a real Odoo on a real Kubernetes: parts of the cluster are taken away during promotions, which takes that of
+// hack/cluster.sh, whose parts are processes of this machine; releases are rehearsed there.
 package kube
 
 import (
@@ -44,7 +44,7 @@ type fault struct {
 func TestChaos(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
-	a := open(ctx, t)
+	a := open(ctx, t, "waybill-chaos", "r1", "r2", "r3")
 	people := a.hire(ctx)
 
 	first := a.promote(ctx, "r2", []fault{
@@ -84,7 +84,8 @@ type acmeOnKube struct {
 	initial initial.Database
 }
 
-func open(ctx context.Context, t *testing.T) *acmeOnKube {
+// open brings up Acme's production on the first of the releases; the others are built.
+func open(ctx context.Context, t *testing.T, prefix string, releases ...string) *acmeOnKube {
 	t.Helper()
 	options, err := stage.Here(ctx, "kube")
 	require.NoError(t, err)
@@ -99,7 +100,7 @@ func open(ctx context.Context, t *testing.T) *acmeOnKube {
 		assert.NoError(t, os.Remove(options.Binary))
 	})
 	require.NoError(t, os.MkdirAll(a.cli.Data, 0o755))
-	a.cluster, err = cluster.Open(ctx, "waybill-chaos", options.Folder)
+	a.cluster, err = cluster.Open(ctx, prefix, options.Folder)
 	require.NoError(t, err)
 	config, err := clientcmd.BuildConfigFromFlags("", a.cluster.Kubeconfig)
 	require.NoError(t, err)
@@ -142,15 +143,15 @@ func open(ctx context.Context, t *testing.T) *acmeOnKube {
 	})
 
 	a.ask(ctx, nil, "base", "import", "--name", "odoo:19.0", options.Base, "--registry", a.cluster.Registry)
-	for _, release := range []string{"r1", "r2", "r3"} {
+	for _, release := range releases {
 		a.ask(ctx, nil, "build", "--source", source, "--name", release, "--commit", release, "--registry", a.cluster.Registry)
 	}
-	create := []string{"tenant", "create", stage.Tenant, "--release", "r1"}
+	create := []string{"tenant", "create", stage.Tenant, "--release", releases[0]}
 	if a.initial.Checkpoint != "" {
 		create = append(create, "--from", a.initial.Checkpoint)
 	}
 	a.ask(ctx, nil, create...)
-	a.ask(ctx, nil, "promote", "r1", stage.Environment)
+	a.ask(ctx, nil, "promote", releases[0], stage.Environment)
 	if a.initial.Checkpoint == "" {
 		a.initial.Goods, err = client.Seed{ClerkPassword: a.initial.Clerk}.Fill(ctx, a.site)
 		require.NoError(t, err)

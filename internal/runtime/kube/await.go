@@ -136,11 +136,14 @@ func (r *Runtime) troubled(ctx context.Context, p corev1.Pod, restarted map[stri
 	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" { // evicted, for example
 		return &unfit{fmt.Errorf("pod %s/%s was ended by its node (%s): %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message)}
 	}
-	for _, s := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
+	for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
 		if err := r.waiting(p, s); err != nil {
 			return err
 		}
 		ended := s.State.Terminated
+		if ended != nil && ended.ExitCode == 0 && s.Name == containerGate {
+			continue // it has let the others begin
+		}
 		if ended == nil {
 			ended = s.LastTerminationState.Terminated
 		}

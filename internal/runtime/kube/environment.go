@@ -33,7 +33,7 @@ func (r *Runtime) render(environment, group string) render {
 		group = sharedGroup
 	}
 	return render{prefix: r.opt.Prefix, environment: environment, group: group, namespace: r.namespace(environment, group),
-		uid: int64(r.opt.UID), gid: int64(r.opt.GID), pullSecret: len(r.opt.PullSecret) > 0}
+		uid: int64(r.opt.UID), gid: int64(r.opt.GID), pullSecret: len(r.opt.PullSecret) > 0, reach: r.reach, decoy: r.decoy, self: r.self}
 }
 
 // ensureGroup makes the group's namespace with everything in it that pools need and that keeps them apart.

@@ -65,7 +65,11 @@ func (r *Runtime) makeJob(ctx context.Context, job runtime.Job) error {
 		return err
 	}
 	o := m.job(job)
-	if err := r.admit(ctx, m, podSpecOf(o), job.Image); err != nil {
+	images := []string{job.Image}
+	if m.isCopies() {
+		images = append(images, m.self)
+	}
+	if err := r.admit(ctx, m, podSpecOf(o), images...); err != nil {
 		return err
 	}
 	if _, err := r.apply(ctx, m.secret(jobObject(job.Name), map[string]string{labelJob: job.Name}, job.Files)); err != nil {
@@ -91,12 +95,16 @@ func (r *Runtime) jobBegins(ctx context.Context, m render, job runtime.Job) erro
 			return false, err
 		case !found || j.DeletionTimestamp != nil:
 			return false, errors.New("it was removed while it began")
-		case finished(j):
-			return true, nil
 		}
 		p, found, err := r.podOfJob(ctx, m.namespace, job.Name)
 		if err != nil {
 			return false, err
+		}
+		if err := gateSays(p); err != nil {
+			return false, err
+		}
+		if finished(j) {
+			return true, nil
 		}
 		if !found {
 			if time.Since(began) < 15*time.Second {

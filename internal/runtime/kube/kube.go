@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -75,6 +76,10 @@ type Runtime struct {
 	owner *folder.Owner
 	log   *slog.Logger
 	hands *hands
+
+	// Of a Rehearsal: the only address that its pods reach, one that they must not, and the image of the waybill binary, which tries both.
+	reach       netip.AddrPort
+	decoy, self string
 }
 
 var prefixName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)

@@ -35,6 +35,9 @@ func (m render) namespaceObject() *unstructured.Unstructured {
 	meta.Namespace = ""
 	meta.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
 	meta.Labels["pod-security.kubernetes.io/warn"] = "restricted"
+	if m.isCopies() { // by which others may let its pods in: the policies of Waybill's own namespace
+		meta.Labels[labelRole] = roleRehearsal
+	}
 	return object(&corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kindNamespace}, ObjectMeta: meta})
 }
 
@@ -81,6 +84,9 @@ func (m render) network(opt Options, podNetworks []netip.Prefix) []*unstructured
 		return object(&networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: kindPolicy}, ObjectMeta: m.meta(policyName+"-"+name, nil), Spec: spec})
 	}
 	ingress, egress := networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress
+	if m.isCopies() {
+		return []*unstructured.Unstructured{policy("deny", networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{ingress, egress}, Egress: m.toServer(opt)})}
+	}
 	pools := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: labelRole, Operator: metav1.LabelSelectorOpNotIn, Values: []string{roleRouter}}}}
 	routers := networkingv1.NetworkPolicyPeer{
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelInstance: m.prefix, labelEnvironment: m.environment}},

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strconv"
 
@@ -25,6 +26,8 @@ type render struct {
 	uid, gid                              int64
 	self                                  string // image of the waybill binary
 	pullSecret                            bool
+	reach                                 netip.AddrPort // of a rehearsal: what its pods reach
+	decoy                                 string         // and what not
 }
 
 func (m render) meta(name string, extra map[string]string) metav1.ObjectMeta {

@@ -76,6 +76,9 @@ func (m render) job(job runtime.Job) *unstructured.Unstructured {
 	own := map[string]string{labelJob: job.Name, labelRole: roleUpdate}
 	spec := m.odooSpec(roleUpdate, job.Image, job.Command, jobObject(job.Name), limits(job.Memory, 0))
 	spec.RestartPolicy = corev1.RestartPolicyNever
+	if m.isCopies() {
+		spec.InitContainers = []corev1.Container{m.gate()}
+	}
 	app := &spec.Containers[0]
 	app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: bridge.OutDir, SubPath: outPath(job.Environment, job.Name)})
 	j := &batchv1.Job{

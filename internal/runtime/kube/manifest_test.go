@@ -67,6 +67,16 @@ func TestManifests(t *testing.T) {
 	golden(t, "volume", m.volume(corev1.PersistentVolumeSpec{
 		Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Ti")},
 		PersistentVolumeSource: corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "files.example", Path: "/odoo"}}}))
+
+	r := &Runtime{opt: opt}
+	h, err := r.rehearsal("abcde23456", netip.MustParseAddrPort("10.0.7.3:41234"))
+	require.NoError(t, err)
+	h.r.decoy, h.r.self = "10.0.7.3:41235", m.self
+	m = h.r.render(h.environment, sharedGroup)
+	golden(t, "rehearsal", append(append([]*unstructured.Unstructured{m.namespaceObject()}, m.fences(h.r.opt, pods)...),
+		m.job(runtime.Job{Environment: h.environment, Name: "update-one", Image: pool.Image, Command: []string{"odoo", "waybill_update"}, Memory: 4 << 30})))
+
+	m, _ = example(sharedGroup)
 	table, err := m.table(router.Table{Environment: "production", Generation: 3})
 	require.NoError(t, err)
 	golden(t, "table", []*unstructured.Unstructured{table})
@@ -82,7 +92,10 @@ func TestEveryPodIsRestricted(t *testing.T) {
 			specs = append(specs, podSpecOf(o))
 		}
 	}
-	require.Len(t, specs, 5)
+	m.environment, m.self = copies+"x", "r/i"+digest
+	specs = append(specs, podSpecOf(m.job(runtime.Job{Environment: m.environment, Name: "j", Image: "r/i" + digest, Command: []string{"x"}})))
+	require.Len(t, specs[5].InitContainers, 1)
+	require.Len(t, specs, 6)
 	for _, s := range specs {
 		require.True(t, *s.SecurityContext.RunAsNonRoot)
 		require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, s.SecurityContext.SeccompProfile.Type)

@@ -36,6 +36,7 @@ const (
 	roleCron      = "cron"
 	roleUpdate    = "update"
 	roleRouter    = "router"
+	roleRehearsal = "rehearsal" // on a namespace
 )
 
 // sharedGroup is the group of pools that no tenant has for itself; its namespace is the environment's.
@@ -43,16 +44,17 @@ const sharedGroup = "shared"
 
 // Names of objects, one of each in a namespace.
 const (
-	accountName  = "waybill"      // service account of the pods; it may do nothing
-	claimName    = "data"         // of the volume
-	routerName   = "router"       // deployment, service, pair
-	tableName    = "router-table" // config map
-	tlsName      = "router-tls"   // secret
-	pullName     = "registry"     // secret
-	policyName   = "waybill"      // prefix of network policies
-	quotaName    = "waybill"      // resource quota, limit range
-	containerApp = "app"          // the container that does the work
-	containerSee = "witness"      // the one beside it
+	accountName   = "waybill"      // service account of the pods; it may do nothing
+	claimName     = "data"         // of the volume
+	routerName    = "router"       // deployment, service, pair
+	tableName     = "router-table" // config map
+	tlsName       = "router-tls"   // secret
+	pullName      = "registry"     // secret
+	policyName    = "waybill"      // prefix of network policies
+	quotaName     = "waybill"      // resource quota, limit range
+	containerApp  = "app"          // the container that does the work
+	containerSee  = "witness"      // the one beside it
+	containerGate = "shut-in"      // the one before it, in a rehearsal
 )
 
 // labels are values by label, where an empty value stands for any.

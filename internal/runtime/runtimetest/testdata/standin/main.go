@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/runtime/kube/shutin"
 	"github.com/waybill-dev/waybill/internal/runtime/kube/witness"
 )
 
@@ -49,6 +50,8 @@ func run(args []string) error {
 	switch {
 	case filepath.Base(args[0]) == "waybill" && len(args) == 6 && args[1] == "witness":
 		return witness.Run(context.Background(), args[3], args[5]) // as the real one does
+	case filepath.Base(args[0]) == "waybill" && len(args) == 6 && args[1] == "shut-in":
+		return shutin.Check(context.Background(), args[3], []string{args[5]}) // as the real one does
 	case filepath.Base(args[0]) == "waybill":
 		return router(args[1:])
 	case len(args) > 1 && args[1] == "job":
@@ -249,6 +252,24 @@ func job(args []string) error {
 			time.Sleep(20 * time.Millisecond)
 		}
 		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte("released"), 0o600)
+	case "dial": // each address, and leaves those that answered; udp:ADDRESS gets one datagram, which proves nothing here
+		var reached []string
+		for _, address := range args[1:] {
+			if to, ok := strings.CutPrefix(address, "udp:"); ok {
+				if conn, err := net.Dial("udp", to); err == nil {
+					_, _ = conn.Write([]byte("x"))
+					_ = conn.Close()
+				}
+				continue
+			}
+			conn, err := net.DialTimeout("tcp", address, 2*time.Second)
+			fmt.Println(address, err)
+			if err == nil {
+				_ = conn.Close()
+				reached = append(reached, address)
+			}
+		}
+		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte(strings.Join(reached, " ")), 0o600)
 	case "leave":
 		child := exec.Command("/usr/bin/odoo", "job", "moment")
 		if err := child.Start(); err != nil {
