@@ -34,13 +34,16 @@ type TryResult struct {
 
 // Problem is one thing that does not work.
 type Problem struct {
-	Kind      string `json:"kind"` // model, view
+	Kind      string `json:"kind"` // model, or ProblemView
 	Model     string `json:"model"`
 	Name      string `json:"name"` // field or view
 	ID        int64  `json:"id,omitempty"`
 	Error     string `json:"error"`
 	Statement string `json:"statement,omitempty"` // that fails, without values
 }
+
+// ProblemView is the kind of a view's problem.
+const ProblemView = "view"
 
 // TryCommand is the command line of a trial.
 func TryCommand(addonsPaths []string) []string {

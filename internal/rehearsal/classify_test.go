@@ -94,3 +94,20 @@ func TestSameSchema(t *testing.T) {
 	assert.False(t, sameSchema("sha256:a", "sha256:b"))
 	assert.True(t, sameSchema("", "sha256:b"))
 }
+
+// What failed is tried again on the copy as it was, and nothing else.
+func TestAgain(t *testing.T) {
+	flow := func(name string, outcome bridge.FlowOutcome) bridge.Flow { return bridge.Flow{Name: name, Outcome: outcome} }
+	view := bridge.Problem{Kind: bridge.ProblemView, Name: "a view", ID: 7}
+	field := bridge.Problem{Kind: "model", Model: "stock.picking", Name: "loading_class"}
+	for name, c := range map[string]struct {
+		way  WayBack
+		want bridge.TryJob
+	}{
+		"a flow":  {WayBack{Flows: []bridge.Flow{flow("sell", bridge.FlowPassed), flow("ship", bridge.FlowFailed)}}, bridge.TryJob{Flows: []string{"ship"}}},
+		"a view":  {WayBack{Problems: []bridge.Problem{field, view}, Flows: []bridge.Flow{flow("sell", bridge.FlowPassed)}}, bridge.TryJob{CheckViews: true, Views: []int64{7}, SkipFlows: true}},
+		"a field": {WayBack{Problems: []bridge.Problem{field}}, bridge.TryJob{SkipFlows: true}},
+	} {
+		assert.Equal(t, c.want, again(&c.way), name)
+	}
+}

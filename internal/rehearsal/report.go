@@ -226,7 +226,7 @@ type WayBack struct {
 	Problems        []bridge.Problem `json:"problems"`
 	Already         []bridge.Problem `json:"already"` // problems that were there before the update
 	Flows           []bridge.Flow    `json:"flows"`
-	FlowsBefore     []bridge.Flow    `json:"flows_before,omitempty"` // where one failed: on the copy as it was
+	FlowsBefore     []bridge.Flow    `json:"flows_before,omitempty"` // of those that failed: on the copy as it was
 }
 
 func newReport(s Subject) *Report {

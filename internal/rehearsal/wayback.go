@@ -15,7 +15,7 @@ import (
 // do before the update.
 func (r *run) wayBack(ctx context.Context) error {
 	old := r.subject.Old
-	result, waited, err := r.try(ctx, "way-back")
+	result, waited, err := r.try(ctx, "way-back", bridge.TryJob{CheckViews: true})
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (r *run) wayBack(ctx context.Context) error {
 		if err := r.copy(ctx); err != nil {
 			return err
 		}
-		before, _, err := r.try(ctx, "before")
+		before, _, err := r.try(ctx, "before", again(w))
 		if err != nil {
 			return err
 		}
@@ -50,13 +50,31 @@ func (r *run) wayBack(ctx context.Context) error {
 	return nil
 }
 
-// try has the old release work on the copy, and tells how many seconds of that it waited for a CPU.
-func (r *run) try(ctx context.Context, name string) (bridge.TryResult, float64, error) {
+// again is what a trial of the database as it was looks at: the views and flows that failed on the migrated one, and no others. Models
+// are looked at in any case.
+func again(w *WayBack) (job bridge.TryJob) {
+	for _, p := range w.Problems {
+		if p.Kind == bridge.ProblemView && p.ID != 0 {
+			job.CheckViews, job.Views = true, append(job.Views, p.ID)
+		}
+	}
+	for _, f := range w.Flows {
+		if f.Outcome == bridge.FlowFailed {
+			job.Flows = append(job.Flows, f.Name)
+		}
+	}
+	job.SkipFlows = len(job.Flows) == 0
+	return job
+}
+
+// try has the old release work on the copy, in what the job names, and tells how many seconds of that it waited for a CPU.
+func (r *run) try(ctx context.Context, name string, job bridge.TryJob) (bridge.TryResult, float64, error) {
 	var result bridge.TryResult
 	old := r.subject.Old
+	job.Protocol, job.Database, job.Neutralise, job.Deadline = bridge.Protocol, r.database(), true, r.deadline()
+	job.Views, job.Flows = append([]int64{}, job.Views...), append([]string{}, job.Flows...) // lists, if they are empty
 	began := time.Now()
-	state, waited, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths),
-		bridge.TryJob{Protocol: bridge.Protocol, Database: r.database(), Neutralise: true, CheckViews: true, Views: []int64{}, Flows: []string{}, Deadline: r.deadline()})
+	state, waited, err := r.job(ctx, name, old, bridge.TryCommand(old.Base.AddonsPaths), job)
 	if err != nil {
 		return result, 0, err
 	}
