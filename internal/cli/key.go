@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/keys"
+	"github.com/waybill-dev/waybill/internal/server"
 )
 
 // overlap is how long a replaced key still counts where nobody says otherwise.
@@ -26,12 +26,12 @@ type shownKey struct {
 }
 
 func (a *app) key() *cobra.Command {
-	cmd := &cobra.Command{Use: "key", Short: "The keys that releases are signed with"}
-	cmd.AddCommand(a.keyShow(), a.keyNew(), a.keyRotate())
+	cmd := &cobra.Command{Use: "key", Short: "The keys of this installation, and those that releases are signed with"}
+	cmd.AddCommand(a.keyCreate(), a.keyShow(), a.keyNew(), a.keyRotate())
 	return cmd
 }
 
-func (a *app) keyFolder() string { return filepath.Join(a.data, "keys") }
+func (a *app) keyFolder() string { return server.KeyFolder(a.data) }
 
 // ownKeys are the keys of the data folder.
 func (a *app) ownKeys() ([]keys.VerifyingKey, error) {
@@ -40,6 +40,28 @@ func (a *app) ownKeys() ([]keys.VerifyingKey, error) {
 		return nil, usagef("the data folder %s has no signing key. waybill up makes one; name another folder with --data, or a key with --key", a.data)
 	}
 	return own, err
+}
+
+func (a *app) keyCreate() *cobra.Command {
+	return &cobra.Command{
+		Use: "create", Short: "Make all keys of an installation before its first server starts", Args: exactly(),
+		Long: `Make all keys of an installation in the folder keys of --data, before its first server starts: where several
+servers work on one database they need the same keys, and none may make its own. Keys that are there already stay
+as they are. The offline key is written beside that folder: keep it elsewhere. On Kubernetes the folder becomes a
+Secret: kubectl create secret generic waybill-keys --from-file=DATA/keys`,
+		RunE: func(*cobra.Command, []string) error {
+			offline, err := server.CreateKeys(a.data)
+			if err != nil {
+				return err
+			}
+			return a.print(map[string]string{"keys": a.keyFolder(), "offline": offline}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s has all keys: give it to every server on one database, and to nobody else\n", a.keyFolder())
+				if offline != "" {
+					fmt.Fprintf(w, "%s opens every checkpoint when nothing else is left: keep it where no server is\n", offline)
+				}
+			})
+		},
+	}
 }
 
 func (a *app) keyShow() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/estate"
@@ -35,6 +36,11 @@ func (f *Folder) Declare(ctx context.Context, c estate.Change, _ promotion.Sayin
 		return "", err
 	}
 	path := filepath.Join(f.Dir, filepath.FromSlash(out.File))
+	defer func() {
+		if errors.Is(err, syscall.EROFS) {
+			err = fmt.Errorf("the estate's folder %s cannot be written to here: change %s where the folder comes from, or keep the estate in Git: %w", f.Dir, out.File, err)
+		}
+	}()
 	if out.Content == nil {
 		return "", os.Remove(path)
 	}

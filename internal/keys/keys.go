@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"filippo.io/age"
 )
@@ -42,7 +43,8 @@ type Keys struct {
 
 // Open reads the keys in dir and makes those that do not exist yet (folder 0700, files 0600,
 // each written atomically). Keys that exist but cannot be read are an error, never replaced:
-// passwords and checkpoints depend on them.
+// passwords and checkpoints depend on them. A folder that has all of them is not written to, so that
+// it may be mounted read-only; in such a one, what is missing is an error.
 func Open(dir string) (*Keys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for keys: %w", err)
@@ -206,7 +208,7 @@ func (k *Keys) readOrMake(name string, make func() (string, error)) (string, err
 	}
 	f, err := os.CreateTemp(k.dir, "."+name+"-*") // 0600
 	if err != nil {
-		return "", err
+		return "", missing(path, err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.WriteString(text)
@@ -224,13 +226,34 @@ func (k *Keys) readOrMake(name string, make func() (string, error)) (string, err
 	return readPrivate(path)
 }
 
-// readPrivate refuses a secret that others can read, as ssh does.
+// missing says what to do about a key that cannot be made where it should be.
+func missing(path string, err error) error {
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s is missing and cannot be made there: make all keys with waybill key create, and give the folder all of them: %w", path, err)
+	}
+	return err
+}
+
+// tooOpen says whether others can read a secret, as ssh does. A group may read one that root gives to a process of somebody else,
+// as the kubelet does with a mounted Secret: only root could have put it there.
+func tooOpen(mode fs.FileMode, owner, own int) bool {
+	if owner == 0 && own != 0 {
+		return mode.Perm()&0o037 != 0
+	}
+	return mode.Perm()&0o077 != 0
+}
+
+// readPrivate refuses a secret that others can read.
 func readPrivate(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
-	if info.Mode().Perm()&0o077 != 0 && filepath.Base(path) != recipientsFile {
+	owner := -1
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(stat.Uid)
+	}
+	if filepath.Base(path) != recipientsFile && tooOpen(info.Mode(), owner, os.Geteuid()) {
 		return "", fmt.Errorf("%s can be read by others (mode %04o): chmod 600 it, and consider the secret known", path, info.Mode().Perm())
 	}
 	if info.Size() > 64<<10 {

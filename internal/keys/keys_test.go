@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"filippo.io/age"
@@ -116,6 +117,50 @@ func TestDamagedKeysAreNotReplaced(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, masterFile), []byte(randomHex()), 0o644))
 	_, err := Open(dir)
 	require.ErrorContains(t, err, "chmod 600")
+}
+
+// A Secret is mounted read-only, owned by root, and readable for the pod's group.
+func TestAMountedSecret(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, MakeSigning(dir))
+	marked := func() string {
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		var mark strings.Builder
+		for _, e := range entries {
+			info, err := e.Info()
+			require.NoError(t, err)
+			fmt.Fprintln(&mark, e.Name(), info.ModTime(), info.Sys().(*syscall.Stat_t).Ino)
+		}
+		info, err := os.Stat(dir)
+		require.NoError(t, err)
+		return mark.String() + info.ModTime().String()
+	}
+	before := marked()
+	_, err = Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, MakeSigning(dir))
+	require.Equal(t, before, marked(), "whoever has all keys writes nothing")
+
+	err = missing(filepath.Join(dir, "token"), &os.PathError{Op: "open", Path: dir, Err: syscall.EROFS})
+	require.ErrorContains(t, err, "waybill key create")
+	require.ErrorContains(t, err, "token")
+}
+
+func TestWhoMayReadASecret(t *testing.T) {
+	for _, c := range []struct {
+		mode       os.FileMode
+		owner, own int
+		refused    bool
+	}{
+		{0o600, 1000, 1000, false}, {0o640, 1000, 1000, true}, {0o604, 1000, 1000, true},
+		{0o440, 0, 1000, false}, {0o640, 0, 1000, false}, {0o444, 0, 1000, true}, {0o460, 0, 1000, true},
+		{0o440, 0, 0, true}, {0o440, 1001, 1000, true},
+	} {
+		require.Equal(t, c.refused, tooOpen(c.mode, c.owner, c.own), "%o of %d for %d", c.mode, c.owner, c.own)
+	}
 }
 
 func TestNotPrinted(t *testing.T) {

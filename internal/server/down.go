@@ -40,7 +40,7 @@ func Down(ctx context.Context, data string, k *Kube, log *slog.Logger) (err erro
 	if s.instance, err = instanceID(data); err != nil {
 		return err
 	}
-	if s.keys, err = keys.Open(filepath.Join(data, "keys")); err != nil {
+	if s.keys, err = keys.Open(KeyFolder(data)); err != nil {
 		return err
 	}
 	return errors.Join(s.stopContainers(ctx), s.stopPostgres(ctx, "tenants", tenantsPort), s.stopPostgres(ctx, "state", statePort))

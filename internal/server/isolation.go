@@ -169,7 +169,7 @@ func (s *server) endIsolation(ctx context.Context, tx pgx.Tx, run store.Isolatio
 
 // machine is what there is here that no pool may reach.
 func (s *server) machine() promotion.Machine {
-	m := promotion.Machine{TLS: s.shown != nil, Folders: []string{filepath.Join(s.config.Data, "keys")}, Pages: []string{"/api/v1/status", "/v2/_catalog"}}
+	m := promotion.Machine{TLS: s.shown != nil, Folders: []string{KeyFolder(s.config.Data)}, Pages: []string{"/api/v1/status", "/v2/_catalog"}}
 	if s.state != nil {
 		m.Folders = append(m.Folders, s.state.SocketDir())
 	}

@@ -21,7 +21,7 @@ const HeadFile = "ledger-head.json"
 
 // signer opens the installation's key. It is read anew each time: a rotation takes effect at once.
 func (s *server) signer(ctx context.Context) (crypto.Signer, error) {
-	return keys.OpenSigner(ctx, filepath.Join(s.config.Data, "keys", keys.SigningFile))
+	return keys.OpenSigner(ctx, filepath.Join(KeyFolder(s.config.Data), keys.SigningFile))
 }
 
 func (s *server) newLedger() *ledger.Ledger {
@@ -33,7 +33,7 @@ func (s *server) verifyLedger(ctx context.Context) (ledger.Report, error) {
 	if _, err := s.book.Cover(ctx); err != nil {
 		return ledger.Report{}, err
 	}
-	own, err := keys.SigningKeys(filepath.Join(s.config.Data, "keys"))
+	own, err := keys.SigningKeys(KeyFolder(s.config.Data))
 	if err != nil {
 		return ledger.Report{}, err
 	}
@@ -90,7 +90,7 @@ func (s *server) attestations(ctx context.Context, r release.Release, environmen
 	trust := declared.TrustFor(environment)
 	var own []keys.VerifyingKey
 	if trust.OwnKey {
-		if own, err = keys.SigningKeys(filepath.Join(s.config.Data, "keys")); err != nil {
+		if own, err = keys.SigningKeys(KeyFolder(s.config.Data)); err != nil {
 			return attest.Report{}, err
 		}
 	}

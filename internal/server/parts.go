@@ -23,7 +23,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/gate"
-	"github.com/waybill-dev/waybill/internal/keys"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
@@ -53,13 +52,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.instance, err = instanceID(c.Data); err != nil {
 		return err
 	}
-	if s.keys, err = keys.Open(filepath.Join(c.Data, "keys")); err != nil {
-		return err
-	}
-	if err := keys.MakeSigning(filepath.Join(c.Data, "keys")); err != nil {
-		return err
-	}
-	if err := s.handOutOfflineKey(); err != nil {
+	if s.keys, err = makeKeys(c.Data, s.log); err != nil {
 		return err
 	}
 	stateURL := c.DatabaseURL
@@ -102,25 +95,6 @@ func (s *server) bucketURL() string {
 		return s.config.Bucket
 	}
 	return "file://" + filepath.Join(s.config.Data, "objects")
-}
-
-// offlineKeyFile is where the second key lies until somebody takes it off the machine.
-func (s *server) offlineKeyFile() string {
-	return filepath.Join(s.config.Data, "OFFLINE-KEY-take-me-off-this-machine.txt")
-}
-
-// handOutOfflineKey writes the second key to a file once. Whoever runs Waybill takes it off the machine.
-func (s *server) handOutOfflineKey() error {
-	identity, fresh := s.keys.NewOfflineIdentity()
-	if !fresh {
-		return nil
-	}
-	path := s.offlineKeyFile()
-	if err := os.WriteFile(path, []byte(identity+"\n"), 0o600); err != nil {
-		return err
-	}
-	s.log.Warn("checkpoints can also be opened with an offline key; move it off this machine", "file", path)
-	return nil
 }
 
 func (s *server) startPostgres(ctx context.Context, name string, port int) (*postgres.Cluster, error) {
@@ -345,7 +319,7 @@ func (s *server) doctor(ctx context.Context) []api.Finding {
 	look("calendars", "see: waybill calendar check", func() (string, error) { return s.calendarsOpen(ctx) })
 	look("restored beside", "see why: waybill promotion list; then: waybill restore drop ENVIRONMENT/TENANT NAME", func() (string, error) { return s.besides(ctx) })
 	look("offline key", "move the file off this machine", func() (string, error) {
-		path := s.offlineKeyFile()
+		path := offlineKeyFile(s.config.Data)
 		if _, err := os.Stat(path); err == nil {
 			return "", fmt.Errorf("%s is still here", path)
 		}

@@ -62,13 +62,13 @@ func (s *server) runbook(ctx context.Context, environment, tenant string) (runbo
 
 func (s *server) installation(declared *estate.Estate) runbook.Installation {
 	in := runbook.Installation{Data: s.config.Data, Estate: s.config.Estate, Commit: declared.Commit, Embedded: s.config.DatabaseURL == "" && s.config.Bucket == "" && s.config.Registry == "",
-		Bucket: s.bucketURL(), Key: filepath.Join(s.config.Data, "keys", "identity.txt"), RegistryHere: s.config.Registry == "", Version: s.config.Version}
+		Bucket: s.bucketURL(), Key: filepath.Join(KeyFolder(s.config.Data), "identity.txt"), RegistryHere: s.config.Registry == "", Version: s.config.Version}
 	if declared.Repository != nil {
 		in.Remote = redacted(declared.Repository.Remote)
 	}
 	in.BucketHere, in.Bucket = strings.HasPrefix(in.Bucket, "file://"), redacted(in.Bucket)
-	if _, err := os.Stat(s.offlineKeyFile()); err == nil {
-		in.OfflineKey = s.offlineKeyFile()
+	if _, err := os.Stat(offlineKeyFile(s.config.Data)); err == nil {
+		in.OfflineKey = offlineKeyFile(s.config.Data)
 	}
 	return in
 }

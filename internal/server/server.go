@@ -159,7 +159,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err := os.MkdirAll(c.Data, 0o711); err != nil {
 		return err
 	}
-	if err := os.Chmod(c.Data, 0o711); err != nil { // the databases' unprivileged user must get through
+	if err := letThrough(c.Data); err != nil {
 		return err
 	}
 	lock := flock.New(filepath.Join(c.Data, "lock"))
@@ -207,6 +207,23 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	return s.serve(ctx, listener)
+}
+
+// letThrough opens the data folder just as far as the databases' unprivileged user must get through. A volume that was mounted there is
+// somebody else's, who has opened it.
+func letThrough(data string) error {
+	err := os.Chmod(data, 0o711)
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	info, statErr := os.Stat(data)
+	if statErr != nil {
+		return statErr
+	}
+	if info.Mode()&0o111 != 0o111 {
+		return err
+	}
+	return nil
 }
 
 func whoServes(data string) string {
@@ -364,6 +381,8 @@ func (s *server) handler(engine *promotion.Engine, rehearsals *rehearsal.Queue) 
 	if s.follower != nil && s.follower.Hook != nil {
 		mux.Handle("POST /hooks/estate", s.follower.Webhook())
 	}
+	// Of the process alone: it is no cure for a database that is away to start servers anew.
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.store.Pool.Ping(r.Context()); err != nil {
 			http.Error(w, "Waybill's own database does not answer", http.StatusServiceUnavailable)

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -79,7 +78,7 @@ func (s *server) attested(ctx context.Context, r release.Release, snapshot promo
 	var own []keys.VerifyingKey
 	if declared.OwnKey {
 		// Read anew each time: a rotation takes effect at once.
-		if own, err = keys.SigningKeys(filepath.Join(s.config.Data, "keys")); err != nil {
+		if own, err = keys.SigningKeys(KeyFolder(s.config.Data)); err != nil {
 			return nil, report, err
 		}
 	}

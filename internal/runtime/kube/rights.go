@@ -15,10 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// right is what may be done to a resource, in all namespaces: those of environments come and go.
+// right is what may be done to a resource, in all namespaces, since those of environments come and go, or to one object of one namespace.
 type right struct {
 	group, resource string
 	verbs           []string
+	namespace, name string // empty: all
 }
 
 // rights are what this runtime needs. docs/kubernetes.md lists the same.
@@ -27,25 +28,29 @@ func (r *Runtime) rights() []right {
 	watched := append(slices.Clone(made), "watch")
 	kept := []string{"get", "list", "create", "patch", "watch"}
 	all := []right{
-		{"", "namespaces", watched}, {"", "persistentvolumes", made}, {"", "nodes", []string{"list"}},
-		{"admissionregistration.k8s.io", "validatingadmissionpolicies", kept},
-		{"admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept},
-		{"apps", "deployments", watched}, {"", "services", watched}, {"", "secrets", watched}, {"batch", "jobs", made},
-		{"policy", "poddisruptionbudgets", watched}, {"", "pods", made}, {"", "pods/log", []string{"get"}},
-		{"apps", "replicasets", []string{"list", "delete"}}, {"", "events", []string{"list"}},
-		{"", "configmaps", kept}, {"", "serviceaccounts", kept}, {"", "resourcequotas", kept}, {"", "limitranges", kept},
-		{"networking.k8s.io", "networkpolicies", kept}, {"", "persistentvolumeclaims", []string{"create", "patch"}},
+		everywhere("", "namespaces", watched...), everywhere("", "persistentvolumes", made...), everywhere("", "nodes", "list"),
+		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicies", kept...),
+		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept...),
+		everywhere("apps", "deployments", watched...), everywhere("", "services", watched...), everywhere("", "secrets", watched...), everywhere("batch", "jobs", made...),
+		everywhere("policy", "poddisruptionbudgets", watched...), everywhere("", "pods", made...), everywhere("", "pods/log", "get"),
+		everywhere("apps", "replicasets", "list", "delete"), everywhere("", "events", "list"),
+		everywhere("", "configmaps", kept...), everywhere("", "serviceaccounts", kept...), everywhere("", "resourcequotas", kept...), everywhere("", "limitranges", kept...),
+		everywhere("networking.k8s.io", "networkpolicies", kept...), everywhere("", "persistentvolumeclaims", "create", "patch"),
 	}
-	if strings.Contains(r.opt.Volume, "/") {
-		all = append(all, right{"", "persistentvolumeclaims", []string{"get"}})
+	if namespace, claim, ok := strings.Cut(r.opt.Volume, "/"); ok {
+		all = append(all, right{"", "persistentvolumeclaims", []string{"get"}, namespace, claim})
 	}
 	if r.opt.Traefik.Namespace != "" {
-		all = append(all, right{"traefik.io", "ingressroutes", watched}, right{"traefik.io", "middlewares", watched})
+		all = append(all, everywhere("traefik.io", "ingressroutes", watched...), everywhere("traefik.io", "middlewares", watched...))
 		if r.opt.Traefik.Issuer != "" {
-			all = append(all, right{"cert-manager.io", "certificates", watched})
+			all = append(all, everywhere("cert-manager.io", "certificates", watched...))
 		}
 	}
 	return all
+}
+
+func everywhere(group, resource string, verbs ...string) right {
+	return right{group: group, resource: resource, verbs: verbs}
 }
 
 var reviewsResource = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
@@ -58,9 +63,9 @@ func (r *Runtime) checkRights(ctx context.Context) error {
 	g.SetLimit(8)
 	for i, need := range all {
 		g.Go(func() error {
-			missing[i] = right{group: need.group, resource: need.resource}
+			missing[i] = right{group: need.group, resource: need.resource, namespace: need.namespace, name: need.name}
 			for _, verb := range need.verbs {
-				may, err := r.may(ctx, need.group, need.resource, verb)
+				may, err := r.may(ctx, need, verb)
 				if err != nil {
 					return err
 				}
@@ -77,7 +82,11 @@ func (r *Runtime) checkRights(ctx context.Context) error {
 	var rules []string
 	for _, m := range missing {
 		if len(m.verbs) > 0 {
-			rules = append(rules, fmt.Sprintf("apiGroups: [%q], resources: [%q], verbs: [%s]", m.group, m.resource, quoted(m.verbs)))
+			rule := fmt.Sprintf("apiGroups: [%q], resources: [%q], verbs: [%s]", m.group, m.resource, quoted(m.verbs))
+			if m.namespace != "" {
+				rule = fmt.Sprintf("%s, resourceNames: [%q] (a Role in namespace %s is enough)", rule, m.name, m.namespace)
+			}
+			rules = append(rules, rule)
 		}
 	}
 	if len(rules) == 0 {
@@ -95,10 +104,10 @@ func quoted(words []string) string {
 	return strings.Join(all, ", ")
 }
 
-func (r *Runtime) may(ctx context.Context, group, resource, verb string) (bool, error) {
-	resource, sub, _ := strings.Cut(resource, "/")
+func (r *Runtime) may(ctx context.Context, need right, verb string) (bool, error) {
+	resource, sub, _ := strings.Cut(need.resource, "/")
 	review := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-		"spec": map[string]any{"resourceAttributes": map[string]any{"group": group, "resource": resource, "subresource": sub, "verb": verb}}}}
+		"spec": map[string]any{"resourceAttributes": map[string]any{"namespace": need.namespace, "name": need.name, "group": need.group, "resource": resource, "subresource": sub, "verb": verb}}}}
 	answer, err := r.api.Resource(reviewsResource).Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
 		return false, r.fault(err, "ask the cluster what Waybill may do")

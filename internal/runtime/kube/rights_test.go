@@ -57,6 +57,12 @@ func TestMissingRightsAreNamedAtOnce(t *testing.T) {
 	require.ErrorContains(t, err, `apiGroups: ["apps"], resources: ["deployments"], verbs: ["create", "patch", "delete", "watch"]`)
 	require.ErrorContains(t, err, `apiGroups: [""], resources: ["pods/log"], verbs: ["get"]`)
 	require.NotContains(t, err.Error(), "services")
+
+	claim := func(o *Options) { o.Volume = "server/filestores" }
+	require.NoError(t, asking(t, func(resource, verb string) bool { return resource != "persistentvolumeclaims" || verb != "get" }, 404).checkRights(t.Context()))
+	err = asking(t, func(resource, verb string) bool { return resource != "persistentvolumeclaims" || verb != "get" }, 404, claim).checkRights(t.Context())
+	require.ErrorContains(t, err, `verbs: ["get"], resourceNames: ["filestores"] (a Role in namespace server is enough)`)
+	require.Equal(t, 1, strings.Count(err.Error(), "apiGroups"), "all others are there")
 }
 
 func TestMissingKindsAreNamed(t *testing.T) {
