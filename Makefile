@@ -85,7 +85,7 @@ test-faults: ## Releases that fail in business alone, promoted on a real Odoo: e
 	$(WITH) build packages docker base -- hack/test.sh faults
 
 .PHONY: test-kube
-test-kube: ## On a real Kubernetes, make cluster's, stopped afterwards, or yours (docs/kubernetes.md): the conformance suite of runtimes, and the demo's story on a real Odoo
+test-kube: ## On a real Kubernetes, make cluster's, stopped afterwards, or yours (docs/kubernetes.md): the conformance suite of runtimes, Waybill's own chart, chaos, and the demo's story on a real Odoo
 	$(WITH) build packages base -- hack/test.sh kube
 
 .PHONY: fuzz
@@ -148,7 +148,7 @@ generate: ## The generated files anew: docs/schemas, docs/roles.md, docs/metrics
 	go generate ./internal/estate ./internal/identity ./internal/api ./internal/telemetry
 
 .PHONY: verify
-verify: ## Format, lint, generated files, notes; ends with a clean work tree
+verify: ## Format, lint, generated files, the Helm chart, notes; ends with a clean work tree (builds staticcheck and Helm the first time)
 	hack/verify.sh
 
 ##@ A cluster to try things on

@@ -14,7 +14,7 @@
 #   hack/test.sh console-pages   the part that needs neither Odoo nor an engine
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
-#   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the conformance suite of runtimes, rehearsals, the demo's story, and chaos; WAYBILL_KUBE: conformance, rehearsals, story or chaos alone
+#   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the conformance suite of runtimes, rehearsals, Waybill's own chart, chaos, and the demo's story; WAYBILL_KUBE: conformance, rehearsals, chart, chaos or story alone
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -135,6 +135,14 @@ kube_chaos() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestChaos
 
 kube_rehearsals() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestRehearsals$' ./test/kube; }
 
+# The chart is installed, with the image of this binary. Builds Helm the first time.
+kube_chart() {
+	local tools base
+	tools=$(hack/tools.sh helm) || return
+	base=$(hack/image/base.sh) || return
+	WAYBILL_TEST_HELM=$tools/helm WAYBILL_TEST_IMAGE_BASE=$base go test -tags kube -count=1 -v -timeout 30m -run '^TestChart$' ./test/kube
+}
+
 kube_story() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -deadline 30m; }
 
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
@@ -207,6 +215,7 @@ kube)
 	section "a Kubernetes" cluster
 	case ${WAYBILL_KUBE:-all} in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
 	case ${WAYBILL_KUBE:-all} in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
+	case ${WAYBILL_KUBE:-all} in all | chart) section "Waybill's chart" kube_chart ;; esac
 	case ${WAYBILL_KUBE:-all} in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac
 	case ${WAYBILL_KUBE:-all} in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
 	;;

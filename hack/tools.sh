@@ -4,6 +4,7 @@
 #
 #   hack/tools.sh            staticcheck, for verify
 #   hack/tools.sh cosign     cosign, for a test; several minutes the first time
+#   hack/tools.sh helm       Helm, for the tests of the chart; some minutes the first time
 #   hack/tools.sh openid     an OpenID provider, for a test
 #   hack/tools.sh kube       the programs of Kubernetes, for make cluster; about a quarter of an hour the first time
 #   hack/tools.sh traefik    Traefik, for make cluster; several minutes the first time
@@ -33,11 +34,12 @@ promtool)
 kube) module=$here/tools/kube ;;
 staticcheck) module=$here/tools package=honnef.co/go/tools/cmd/staticcheck ;;
 cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosign ;;
+helm) module=$here/tools/helm package=helm.sh/helm/v3/cmd/helm ;;
 openid) module=$here/tools/openid package=github.com/zitadel/oidc/v3/example/server ;;
 gitea) module=$here/tools/gitea package=code.gitea.io/gitea ;;
 traefik) module=$here/tools/traefik package=github.com/traefik/traefik/v3/cmd/traefik ;;
 *)
-	echo "usage: hack/tools.sh [staticcheck|cosign|openid|gitea|promtool|kube|traefik]" >&2
+	echo "usage: hack/tools.sh [staticcheck|cosign|helm|openid|gitea|promtool|kube|traefik]" >&2
 	exit 2
 	;;
 esac

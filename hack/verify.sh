@@ -19,12 +19,20 @@ check_format() {
 	[ -z "$bad" ] || { say "not formatted; run: gofmt -w" "$bad"; return 1; }
 }
 
-check_vet() { go vet -tags odoo,browser ./...; }
+check_vet() { go vet -tags odoo,browser,helm ./...; }
 
 check_lint() {
 	local bin
 	bin=$(hack/tools.sh)
-	"$bin/staticcheck" -tags odoo,browser ./...
+	"$bin/staticcheck" -tags odoo,browser,helm ./...
+}
+
+# What the Helm chart makes of its values.
+check_chart() {
+	local bin
+	bin=$(hack/tools.sh helm)
+	WAYBILL_TEST_HELM=$bin/helm go test -tags helm -run Chart ./internal/cli ./internal/runtime/kube
+	WAYBILL_TEST_HELM=$bin/helm go test -tags helm ./test/chart
 }
 
 # Only the tidy part that can be checked without writing: sums and requirements are complete.
@@ -120,7 +128,7 @@ check_clean() {
 	git diff --exit-code --stat >&2 || { say "the work tree differs from the commit"; return 1; }
 }
 
-all=(format vet lint modules generated console shell python notes links paths clean)
+all=(format vet lint modules generated chart console shell python notes links paths clean)
 [ $# -eq 0 ] || all=("$@")
 failed=()
 for name in "${all[@]}"; do
