@@ -70,7 +70,22 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-func migrate(ctx context.Context, pool *pgxpool.Pool) error {
+// migrateLock is the advisory lock of the one server that brings the schema up to date; others that start at the same time wait for it.
+const migrateLock = 0x57420001
+
+func migrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
+	alone, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer alone.Release()
+	if _, err := alone.Exec(ctx, "select pg_advisory_lock($1)", migrateLock); err != nil {
+		return err
+	}
+	defer func() {
+		_, unlock := alone.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1)", migrateLock)
+		err = errors.Join(err, unlock)
+	}()
 	river, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/waybill-dev/waybill/internal/api"
@@ -89,6 +90,7 @@ func prepare(ctx context.Context, t *testing.T) *installation {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", given(t, "KUBECONFIG"))
 	require.NoError(t, err)
+	config.WarningHandler = rest.NoWarnings{} // of kinds that are old, when all are looked through
 	mark := make([]byte, 3)
 	_, _ = rand.Read(mark)
 	i := &installation{t: t, prefix: "chart-" + hex.EncodeToString(mark), cluster: kubernetes.NewForConfigOrDie(config), objects: dynamic.NewForConfigOrDie(config),
@@ -264,6 +266,7 @@ func (i *installation) servers(ctx context.Context) map[string]string {
 		for _, c := range p.Status.Conditions {
 			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil {
 				all[p.Name] = net.JoinHostPort(p.Status.PodIP, "7480")
+				require.Zero(i.t, p.Status.ContainerStatuses[0].RestartCount, "%s did not come up at once", p.Name)
 			}
 		}
 	}
