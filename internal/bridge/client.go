@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // What went wrong with a call, for errors.Is.
@@ -50,9 +52,15 @@ type Status struct {
 // Keys gives the keys that a pool may know just now, the likeliest first. It is asked before every call, since keys change.
 type Keys func(context.Context) ([][]byte, error)
 
+// Addresses gives the base URLs of a pool's pods, one at least, always in the same order.
+type Addresses func(context.Context) ([]string, error)
+
 // Client calls the bridge of one pool. It is safe for concurrent use.
+//
+// A pool may have several pods, which share databases and files, and no memory: what one process alone can tell or do, each of them is
+// asked. What belongs to the database is asked of the first.
 type Client struct {
-	base string
+	pods Addresses
 	keys Keys
 	http *http.Client
 	now  func() time.Time
@@ -68,6 +76,11 @@ func NewClient(baseURL string, key []byte) *Client {
 // NewClientWith is NewClient for an environment whose key may change while the client is in use: a pool knows one key at a
 // time, and a call that it refuses for the key (it has done nothing then) is made again with the other.
 func NewClientWith(baseURL string, keys Keys) *Client {
+	return NewClientOf(func(context.Context) ([]string, error) { return []string{baseURL}, nil }, keys)
+}
+
+// NewClientOf is NewClientWith for a pool of several pods. They are asked for before every call, since they come and go.
+func NewClientOf(pods Addresses, keys Keys) *Client {
 	transport := &http.Transport{
 		Proxy:                  nil, // a pool is reached directly, whatever the server's environment says
 		MaxIdleConnsPerHost:    2,
@@ -75,7 +88,7 @@ func NewClientWith(baseURL string, keys Keys) *Client {
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &Client{
-		base: strings.TrimRight(baseURL, "/"),
+		pods: pods,
 		keys: keys,
 		now:  time.Now,
 		http: &http.Client{
@@ -88,19 +101,77 @@ func NewClientWith(baseURL string, keys Keys) *Client {
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Ready asks whether the pool can serve the database; the first call opens its registry, which
+// Ready asks whether every pod of the pool can serve the database; the first call opens its registry, which
 // takes seconds. A pool that is not ready is an answer, not an error.
 func (c *Client) Ready(ctx context.Context, database string) (Readiness, error) {
-	var answer Readiness
-	err := c.call(ctx, http.MethodGet, "/waybill/v1/ready?"+url.Values{"db": {database}}.Encode(), nil, &answer)
-	return answer, err
+	all, err := each[Readiness](ctx, c, "/waybill/v1/ready?"+url.Values{"db": {database}}.Encode())
+	if err != nil {
+		return Readiness{}, err
+	}
+	return leastReady(all), nil
+}
+
+// leastReady is what the pods of a pool say together: all must be ready, with the list that is in force.
+func leastReady(all []Readiness) Readiness {
+	least := all[0]
+	for _, one := range all[1:] {
+		generation, seconds := min(least.Generation, one.Generation), max(least.Seconds, one.Seconds)
+		if least.Ready && !one.Ready {
+			least = one
+		}
+		least.Generation, least.Seconds = generation, seconds
+	}
+	return least
+}
+
+// each asks every pod of the pool the same.
+func each[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	pods, err := c.addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]T, len(pods))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, pod := range pods {
+		g.Go(func() error { return c.call(ctx, pod, http.MethodGet, path, nil, &answers[i]) })
+	}
+	return answers, g.Wait()
+}
+
+func (c *Client) addresses(ctx context.Context) ([]string, error) {
+	pods, err := c.pods(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: find out its pods: %w", ErrUnreachable, err)
+	}
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("%w: the pool has no pod that serves", ErrUnreachable)
+	}
+	all := make([]string, len(pods))
+	for i, pod := range pods {
+		all[i] = strings.TrimRight(pod, "/")
+	}
+	return all, nil
+}
+
+// first asks the first pod: what it is asked is of the database, or the same in each.
+func (c *Client) first(ctx context.Context, method, path string, body []byte, answer any) error {
+	pods, err := c.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, pods[0], method, path, body, answer)
 }
 
 // Flows runs flows in the pool and rolls them back. A flow that failed is an answer, not an error. It asks as
 // often as it takes: a worker of Odoo has only so much time for one request.
 //
-// When the connection breaks off it asks once more: a flow that took its process with it is named by the next one.
+// When the connection breaks off it asks the same pod once more: a flow that took its process with it is named by the next one.
 func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error) {
+	pods, err := c.addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pod := pods[0]
 	var all []Flow
 	for again := true; ; {
 		body, err := json.Marshal(request)
@@ -111,7 +182,7 @@ func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error
 			Flows []Flow   `json:"flows"`
 			Left  []string `json:"left"`
 		}
-		if err := c.call(ctx, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
+		if err := c.call(ctx, pod, http.MethodPost, "/waybill/v1/flows", body, &answer); err != nil {
 			if again && errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
 				again = false
 				continue
@@ -122,36 +193,38 @@ func (c *Client) Flows(ctx context.Context, request FlowsRequest) ([]Flow, error
 			return nil, err
 		}
 		if len(answer.Flows) == 0 {
-			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: it names no flow", ErrBadAnswer, c.base)
+			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: it names no flow", ErrBadAnswer, pod)
 		}
 		all = append(all, answer.Flows...)
 		if len(answer.Left) == 0 {
 			return all, nil
 		}
 		if len(all) > maxFlows {
-			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: more than %d flows, and no end", ErrBadAnswer, c.base, maxFlows)
+			return nil, fmt.Errorf("%w: POST %s/waybill/v1/flows: more than %d flows, and no end", ErrBadAnswer, pod, maxFlows)
 		}
 		request.Flows = answer.Left
 	}
 }
 
-// Status asks one process of the pool what it is; it opens no database.
+// Status asks one process of each pod what it is, and returns what the first one says; it opens no database.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	var answer Status
-	err := c.call(ctx, http.MethodGet, "/waybill/v1/status", nil, &answer)
-	return answer, err
+	all, err := each[Status](ctx, c, "/waybill/v1/status")
+	if err != nil {
+		return Status{}, err
+	}
+	return all[0], nil
 }
 
 // errKey is in the error of a call that was refused as if its key were wrong.
 var errKey = errors.New("not found")
 
-func (c *Client) call(ctx context.Context, method, path string, body []byte, answer any) error {
-	refused := fmt.Errorf("%w: %s %s%s: there is no key to sign with", ErrRefused, method, c.base, path)
+func (c *Client) call(ctx context.Context, pod, method, path string, body []byte, answer any) error {
+	refused := fmt.Errorf("%w: %s %s%s: there is no key to sign with", ErrRefused, method, pod, path)
 	var last []byte
 	for range 3 {
 		keys, err := c.keys(ctx)
 		if err != nil {
-			return fmt.Errorf("%w: %s %s%s: find out the key: %w", ErrUnreachable, method, c.base, path, err)
+			return fmt.Errorf("%w: %s %s%s: find out the key: %w", ErrUnreachable, method, pod, path, err)
 		}
 		// Between two tries a pool may have taken the new key, and the old one may have gone.
 		if len(keys) == 1 && bytes.Equal(keys[0], last) {
@@ -159,7 +232,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, ans
 		}
 		for _, key := range keys {
 			last = key
-			if refused = c.callWith(ctx, key, method, path, body, answer); !errors.Is(refused, errKey) {
+			if refused = c.callWith(ctx, key, pod, method, path, body, answer); !errors.Is(refused, errKey) {
 				return refused
 			}
 		}
@@ -167,12 +240,12 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, ans
 	return refused
 }
 
-func (c *Client) callWith(ctx context.Context, key []byte, method, path string, body []byte, answer any) error {
-	what := method + " " + c.base + path
+func (c *Client) callWith(ctx context.Context, key []byte, pod, method, path string, body []byte, answer any) error {
+	what := method + " " + pod + path
 	if len(bytes.Trim(key, " \t\r\n")) < MinKey {
 		return fmt.Errorf("%w: %s: the key has less than %d bytes", ErrRefused, what, MinKey)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, pod+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnreachable, what, err)
 	}

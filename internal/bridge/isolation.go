@@ -68,11 +68,11 @@ func (c *Client) Isolation(ctx context.Context, database string, attempts []Isol
 		var answer struct {
 			Results []IsolationResult `json:"results"`
 		}
-		if err := c.call(ctx, http.MethodPost, "/waybill/v1/isolation", body, &answer); err != nil {
+		if err := c.first(ctx, http.MethodPost, "/waybill/v1/isolation", body, &answer); err != nil {
 			return nil, err
 		}
 		if len(answer.Results) != len(some) {
-			return nil, fmt.Errorf("%w: POST %s/waybill/v1/isolation: %d results of %d attempts", ErrBadAnswer, c.base, len(answer.Results), len(some))
+			return nil, fmt.Errorf("%w: POST /waybill/v1/isolation: %d results of %d attempts", ErrBadAnswer, len(answer.Results), len(some))
 		}
 		all = append(all, answer.Results...)
 	}

@@ -1,9 +1,13 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
-	"net/http"
+	"encoding/binary"
+	"hash/fnv"
+	"maps"
 	"net/url"
+	"slices"
 )
 
 // SignalBounds are the upper bounds of Counts.Buckets in seconds; one bucket more lies beyond the
@@ -18,7 +22,7 @@ var SignalBounds = []float64{
 }
 
 // Signals is the answer to GET /waybill/v1/signals?db=NAME: what the business of one tenant did in one
-// pool. Calls and log lines are counted in all of the pool's HTTP workers, since Source; a worker
+// pool. Calls and log lines are counted in all HTTP workers of each of the pool's pods, since Source; a worker
 // that is recycled or killed takes no count with it. Cron, mail and queue are read from the database
 // when asked, and are the same whichever pool is asked.
 type Signals struct {
@@ -110,10 +114,98 @@ type Message struct {
 	Ago       float64 `json:"ago"` // seconds since it was last said
 }
 
-// Signals asks what the tenant's business did in this pool. The pool answers from memory and four
-// short queries, each of which ends after two seconds.
+// maxMessages bounds the messages of an answer, as each pod does.
+const maxMessages = 32
+
+// Signals asks what the tenant's business did in this pool. Each pod answers from memory and four
+// short queries, each of which ends after two seconds; what they have counted is added up. With a pod that comes or goes the
+// counts begin anew, as when one starts anew.
 func (c *Client) Signals(ctx context.Context, database string) (Signals, error) {
-	var answer Signals
-	err := c.call(ctx, http.MethodGet, "/waybill/v1/signals?"+url.Values{"db": {database}}.Encode(), nil, &answer)
-	return answer, err
+	all, err := each[Signals](ctx, c, "/waybill/v1/signals?"+url.Values{"db": {database}}.Encode())
+	if err != nil {
+		return Signals{}, err
+	}
+	return sumSignals(all), nil
+}
+
+// sumSignals adds up what several pods have counted. What they have read from the database is the same, and not added up.
+func sumSignals(all []Signals) Signals {
+	if len(all) == 1 {
+		return all[0]
+	}
+	sum := Signals{Source: sourceOf(all), Since: all[0].Since, Calls: []Call{}, Problems: []string{}}
+	calls := map[string]*Call{}
+	for _, s := range all {
+		sum.Since = max(sum.Since, s.Since) // from there on, all of them count
+		for _, call := range s.Calls {
+			of := calls[call.Name]
+			if of == nil {
+				of = &Call{Name: call.Name}
+				calls[call.Name] = of
+			}
+			of.Counts.add(call.Counts)
+			of.Synthetic.add(call.Synthetic)
+		}
+		sum.Cron, sum.Mail, sum.Queue = cmp.Or(sum.Cron, s.Cron), cmp.Or(sum.Mail, s.Mail), cmp.Or(sum.Queue, s.Queue)
+		sum.Log.add(s.Log)
+		sum.Shared.add(s.Shared)
+		for _, problem := range s.Problems {
+			if !slices.Contains(sum.Problems, problem) {
+				sum.Problems = append(sum.Problems, problem)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		sum.Calls = append(sum.Calls, *calls[name])
+	}
+	return sum
+}
+
+// sourceOf is another number as soon as one of the sources is.
+func sourceOf(all []Signals) int64 {
+	var sources []int64
+	for _, s := range all {
+		sources = append(sources, s.Source)
+	}
+	slices.Sort(sources)
+	h := fnv.New64a()
+	for _, source := range sources {
+		_ = binary.Write(h, binary.BigEndian, source)
+	}
+	return int64(h.Sum64() >> 1)
+}
+
+func (c *Counts) add(more Counts) {
+	c.Total, c.Failed, c.Refused, c.Seconds = c.Total+more.Total, c.Failed+more.Failed, c.Refused+more.Refused, c.Seconds+more.Seconds
+	c.Buckets = append(c.Buckets, make([]int64, max(len(more.Buckets)-len(c.Buckets), 0))...)
+	for i, n := range more.Buckets {
+		c.Buckets[i] += n
+	}
+}
+
+func (l *LogCounts) add(more LogCounts) {
+	l.Critical, l.Error, l.Warning, l.Slow = l.Critical+more.Critical, l.Error+more.Error, l.Warning+more.Warning, l.Slow+more.Slow
+	for _, line := range more.Loggers {
+		at := slices.IndexFunc(l.Loggers, func(known LoggerLine) bool { return known.Logger == line.Logger })
+		if at < 0 {
+			l.Loggers = append(l.Loggers, line)
+			continue
+		}
+		known := &l.Loggers[at]
+		known.Critical, known.Error, known.Warning = known.Critical+line.Critical, known.Error+line.Error, known.Warning+line.Warning
+	}
+	for _, m := range more.Messages {
+		at := slices.IndexFunc(l.Messages, func(known Message) bool {
+			known.Count, known.Ago = m.Count, m.Ago
+			return known == m
+		})
+		if at < 0 {
+			l.Messages = append(l.Messages, m)
+			continue
+		}
+		known := &l.Messages[at]
+		known.Count, known.Ago = known.Count+m.Count, min(known.Ago, m.Ago)
+	}
+	slices.SortStableFunc(l.Messages, func(a, b Message) int { return cmp.Compare(a.Ago, b.Ago) })
+	l.Messages = l.Messages[:min(len(l.Messages), maxMessages)]
 }

@@ -46,6 +46,7 @@ func (d *document) environment(e *Environment) {
 	d.limits(e.Limits)
 	d.drift(e.Drift)
 	d.resources(e.Resources)
+	d.scale(e)
 }
 
 // within checks a figure that was given; a default needs no check.

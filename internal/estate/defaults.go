@@ -31,6 +31,7 @@ func (e *Environment) fill(given func(string) bool) {
 	e.fillEmergency(given)
 	e.fillRings(given)
 	e.fillIsolation(given)
+	e.fillScale(given)
 }
 
 func (t *Tenant) fill(given func(string) bool) {

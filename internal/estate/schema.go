@@ -19,7 +19,7 @@ import (
 
 //go:generate go run ./gen -out ../../docs/schemas
 
-//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go limits.go drift.go template.go
+//go:embed types.go checks.go vulnerabilities.go trust.go signals.go policy.go access.go calendar.go notifications.go gitops.go emergency.go rings.go isolation.go limits.go resources.go drift.go scale.go template.go
 var typesSources embed.FS
 
 // schemaBase makes the identifiers of the schemas unique; nothing is fetched from there.
@@ -250,6 +250,28 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 		s.Enum = words(classes)
 	case "Environment.rehearsal":
 		s.Enum = words(rehearsals)
+	case "Environment.resources.memory_gib":
+		number(s, memorySpan)
+	case "Environment.resources.cpus":
+		number(s, cpusSpan)
+	case "Environment.limits.storage_gib", "Tenant.limits.storage_gib", "TenantTemplate.limits.storage_gib":
+		number(s, storageSpan)
+	case "Environment.limits.connections", "Tenant.limits.connections", "TenantTemplate.limits.connections":
+		s.Default, s.Minimum, s.Maximum = nil, connectionsSpan.least, connectionsSpan.most
+	case "Environment.scale.web.min":
+		s.Default, s.Minimum, s.Maximum = 1, podsSpan.least, podsSpan.most
+	case "Environment.scale.web.max", "Environment.scale.floors[].web":
+		s.Default, s.Minimum, s.Maximum = nil, podsSpan.least, podsSpan.most
+	case "Environment.scale.web.cpu":
+		s.Default, s.Minimum, s.Maximum = defaultPodCPU, podCPUSpan.least, podCPUSpan.most
+	case "Environment.scale.floors":
+		s.Items.Required = []string{"name", "timezone", "web"}
+	case "Environment.scale.floors[].name":
+		s.MinLength, s.MaxLength = 1, maxText
+	case "Environment.scale.floors[].starting":
+		s.Pattern = dayRule.String()
+	case "Environment.scale.floors[].duration":
+		s.Default = nil
 	case "Environment.drift":
 		s.Enum = words(drifts)
 	case "Tenant.hosting", "TenantTemplate.hosting":
@@ -399,6 +421,11 @@ func (b schemaBuilder) narrow(s *schema, path string) {
 	case "Classification.release", "Classification.reason", "Checks.exceptions[].check", "Checks.exceptions[].reason", "Vulnerabilities.accept[].reason":
 		s.MinLength, s.MaxLength = 1, maxText
 	}
+}
+
+// number makes a figure of what else is a share.
+func number(s *schema, in span[float64]) {
+	s.Type, s.AnyOf, s.Default, s.Minimum, s.Maximum = "number", nil, nil, in.least, in.most
 }
 
 func words(list []string) []any {

@@ -47,6 +47,7 @@ type Environment struct {
 	Workers    int               `yaml:"workers" json:"workers"`                 // HTTP worker processes of a pool; 0: one threaded process; default 2
 	Settings   map[string]string `yaml:"settings" json:"settings,omitempty"`     // further odoo.conf options
 	Resources  *Resources        `yaml:"resources" json:"resources,omitempty"`   // of each process of a pool; default: not limited
+	Scale      *Scale            `yaml:"scale" json:"scale,omitempty"`           // on Kubernetes, how many pods serve requests in each pool; default: one
 	HoldBudget time.Duration     `yaml:"hold_budget" json:"hold_budget"`         // longest time a request may wait; default 20s
 	Deadline   time.Duration     `yaml:"update_deadline" json:"update_deadline"` // of an update behind a freeze; default 30m
 	DrainLimit time.Duration     `yaml:"drain_limit" json:"drain_limit"`         // for requests in flight before a fence; default 10s

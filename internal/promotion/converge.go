@@ -302,9 +302,13 @@ func (e *Engine) ensurePool(ctx context.Context, place Place, p store.Pool) (run
 	if err := e.recordGiven(ctx, p.Environment, "pool "+p.Name, given...); err != nil {
 		return runtime.PoolState{}, err
 	}
+	var web runtime.Scale
+	if place.Scale != nil {
+		web = place.Scale()
+	}
 	return place.Runtime.EnsurePool(ctx, runtime.Pool{
 		Environment: p.Environment, Name: p.Name, Group: p.Group, Image: p.Image, Workers: p.Workers, Memory: p.Memory, CPUs: p.CPUs,
-		Files: files,
+		Files: files, Web: web,
 	})
 }
 

@@ -5,9 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/router"
-	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/signal"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -90,17 +88,13 @@ func (h *Hours) read(ctx context.Context, place Place, t store.Tenant, key strin
 		if err != nil || !pool.Running {
 			return nil
 		}
-		c.asker.client = h.client(pool, t.Environment)
+		c.asker.client = h.engine.bridgeClient(place.Runtime, pool, t.Environment)
 	}
 	seen := c.collector.Collect(ctx, 0)
 	if c.asker.err != nil { // it may have been started anew, at another address
 		c.close()
 	}
 	return c.tally.Add(t.Name, seen.Observations)
-}
-
-func (h *Hours) client(pool runtime.PoolState, environment string) *bridge.Client {
-	return h.engine.bridgeClient(pool, environment)
 }
 
 func (c *counted) close() {

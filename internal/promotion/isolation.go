@@ -78,7 +78,7 @@ func (e *Engine) lookAtIsolation(ctx context.Context, w *isolation.World, env es
 	slices.Sort(names)
 	w.Databases[server] = names
 	for _, p := range pools {
-		w.Pools = append(w.Pools, e.isolationPool(p, running, server))
+		w.Pools = append(w.Pools, e.isolationPool(place.Runtime, p, running, server))
 	}
 	if env.Name == w.Environment && env.Runtime.Docker != nil {
 		w.Router = reachable(env.Runtime.Docker.HTTP)
@@ -110,15 +110,15 @@ func isolationTenant(t store.Tenant, server string) isolation.Tenant {
 	return one
 }
 
-func (e *Engine) isolationPool(p store.Pool, running []runtime.PoolState, server string) isolation.Pool {
+func (e *Engine) isolationPool(at runtime.Runtime, p store.Pool, running []runtime.PoolState, server string) isolation.Pool {
 	one := isolation.Pool{Environment: p.Environment, Name: p.Name, Group: p.Group, Server: server,
 		Login: poolRole(p.Environment, p.Name), Owner: ownerRole(p.Environment, p.Group),
 		Keys: func(ctx context.Context) ([][]byte, error) { return e.bridgeKeys(ctx, p.Environment) }}
-	state := runtime.PoolState{}
+	state := runtime.PoolState{Name: p.Name}
 	if i := slices.IndexFunc(running, func(s runtime.PoolState) bool { return s.Name == p.Name }); i >= 0 {
 		state = running[i]
 	}
-	one.Base, one.Prober = state.Bridge, e.bridgeClient(state, p.Environment)
+	one.Base, one.Prober = state.Bridge, e.bridgeClient(at, state, p.Environment)
 	return one
 }
 

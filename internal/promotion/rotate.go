@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,8 +55,44 @@ func (e *Engine) bridgeKeyOf(s store.Secret, version int) []byte {
 	return []byte(fmt.Sprintf("%x", e.rooms.Keys.BridgeKey(s.Environment, version)))
 }
 
-func (e *Engine) bridgeClient(pool runtime.PoolState, environment string) *bridge.Client {
-	return bridge.NewClientWith(pool.Bridge, func(ctx context.Context) ([][]byte, error) { return e.bridgeKeys(ctx, environment) })
+// bridgeClient calls the bridge of a pool that was seen just now, in each of its pods.
+func (e *Engine) bridgeClient(at runtime.Runtime, pool runtime.PoolState, environment string) *bridge.Client {
+	found := &poolPods{runtime: at, environment: environment, pool: pool.Name, seen: bridges(pool), at: time.Now()}
+	return bridge.NewClientOf(found.addresses, func(ctx context.Context) ([][]byte, error) { return e.bridgeKeys(ctx, environment) })
+}
+
+// podsSeen is how long a pool's pods are taken for what they were. One that has gone is found at once: it does not answer.
+const podsSeen = 10 * time.Second
+
+// poolPods are those of a pool, which come and go.
+type poolPods struct {
+	runtime           runtime.Runtime
+	environment, pool string
+
+	mu   sync.Mutex
+	seen []string
+	at   time.Time
+}
+
+func (p *poolPods) addresses(ctx context.Context) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.at) < podsSeen {
+		return p.seen, nil
+	}
+	state, err := p.runtime.Pool(ctx, p.environment, p.pool)
+	if err != nil {
+		return nil, err
+	}
+	p.seen, p.at = bridges(state), time.Now()
+	return p.seen, nil
+}
+
+func bridges(pool runtime.PoolState) []string {
+	if len(pool.Bridges) > 0 {
+		return pool.Bridges
+	}
+	return []string{pool.Bridge}
 }
 
 // recordGiven writes down, by their names, which secrets a container is given.
@@ -139,7 +176,7 @@ func (e *Engine) takesKey(ctx context.Context, p runtime.PoolState, key []byte) 
 	if !p.Running {
 		return nil
 	}
-	client := bridge.NewClient(p.Bridge, key)
+	client := bridge.NewClientOf(func(context.Context) ([]string, error) { return bridges(p), nil }, func(context.Context) ([][]byte, error) { return [][]byte{key}, nil })
 	defer client.Close()
 	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

@@ -416,7 +416,7 @@ func TestRotateBridgeKey(t *testing.T) {
 	long.Test(t)
 	w := newWorks(t)
 	environment := w.declared.Environments[0]
-	client := w.engine.bridgeClient(w.pool("r-0011223344").state, "rotation") // as one that is used throughout
+	client := w.engine.bridgeClient(w.plant, w.pool("r-0011223344").state, "rotation") // as one that is used throughout
 	t.Cleanup(client.Close)
 	key, err := w.engine.bridgeKey(t.Context(), "rotation")
 	require.NoError(t, err)
@@ -450,7 +450,7 @@ func TestBridgeKeyInterrupted(t *testing.T) {
 	long.Test(t)
 	w := newWorks(t)
 	pool := w.pool("r-0011223344")
-	client := w.engine.bridgeClient(pool.state, "rotation")
+	client := w.engine.bridgeClient(w.plant, pool.state, "rotation")
 	t.Cleanup(client.Close)
 	pool.mu.Lock()
 	pool.deaf = true

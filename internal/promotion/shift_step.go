@@ -104,12 +104,21 @@ func (s *stepWatch) begin(ctx context.Context) error {
 	if s.memory.Shift.Watch == nil { // kept by an older server
 		s.memory.Shift.Watch = &keptWatch{}
 	}
-	if s.signals, err = newWatch(s.rollout, s.env.Environment.Workers, s.memory.Shift.Watch); err != nil {
+	if s.signals, err = newWatch(s.rollout, s.workers(ctx), s.memory.Shift.Watch); err != nil {
 		return err
 	}
 	s.begun = time.Now().UTC()
 	s.signals.heard = [2]time.Time{s.begun, s.begun} // a silence begins now
 	return s.keep(ctx, s.begun)
+}
+
+// workers are those of all pods of the new pool: each has caches of its own.
+func (s *stepWatch) workers(ctx context.Context) int {
+	workers := max(s.env.Environment.Workers, 1)
+	if state, err := s.place.Runtime.Pool(ctx, s.Work.rollout.Environment, s.memory.NewPool); err == nil {
+		workers *= len(bridges(state))
+	}
+	return workers
 }
 
 func (s *stepWatch) keep(ctx context.Context, at time.Time) error {

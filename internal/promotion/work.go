@@ -59,6 +59,7 @@ type Place struct {
 	Redis     *redis.Options               // nil where the environment names none
 	Host      string                       // of PostgreSQL as a container reaches it: a socket folder or a host name
 	Port      int
+	Scale     func() runtime.Scale // of the pools' web processes, as it is just now; nil: one pod each
 }
 
 // Snapshot is the part of the estate that a promotion was asked under. It is kept with the
@@ -248,7 +249,7 @@ func (w *Work) bridge(ctx context.Context, pool string) (*bridge.Client, error) 
 	if !state.Running {
 		return nil, fmt.Errorf("pool %s does not run: %s", pool, state.Message)
 	}
-	return w.bridgeClient(state, w.rollout.Environment), nil
+	return w.bridgeClient(w.place.Runtime, state, w.rollout.Environment), nil
 }
 
 // inDatabase gives f a short connection to the tenant's database, as Waybill itself: no fence keeps it out.

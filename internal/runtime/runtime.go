@@ -37,6 +37,14 @@ type Pool struct {
 	Memory      int64   // limit in bytes on each process's container; 0: none
 	CPUs        float64 // that each process may use at once; 0: no limit
 	Files       Files   // mounted read-only at /etc/waybill
+	Web         Scale
+}
+
+// Scale is how many pods run a pool's web process, where the runtime can have several. Others run one.
+type Scale struct {
+	Min int // so many always; 0 is one
+	Max int // an autoscaler adds pods up to so many; 0: there is none
+	CPU int // percent of Pool.CPUs that the pods use on average, beyond which one is added
 }
 
 // Files are contents by file name (no folders): configuration and secrets of a container.
@@ -70,9 +78,10 @@ type PoolState struct {
 	Name     string
 	Image    string
 	Group    string
-	Running  bool   // every process of it is up
-	Message  string // why not
-	Bridge   string // base URL of the web process for the server's own calls, for example "http://172.18.0.3:8069"
+	Running  bool     // every process of it is up
+	Message  string   // why not
+	Bridge   string   // base URL of the web process for the server's own calls, for example "http://172.18.0.3:8069"
+	Bridges  []string // of each pod of it that serves, sorted, for calls that each of them must get; empty: Bridge is the only one
 	Upstream router.Upstream
 }
 

@@ -27,7 +27,7 @@ func (s *server) baselines(ctx context.Context, declared *estate.Estate) []api.F
 		if err != nil {
 			continue // "database of …" says so
 		}
-		findings = append(findings, s.postgresBaseline(ctx, "postgresql of "+env.Name, place.AdminURL("postgres"), demand(declared, env.Database.URL), env.Database.URL == "")...)
+		findings = append(findings, s.postgresBaseline(ctx, "postgresql of "+env.Name, place.AdminURL("postgres"), demand(declared, env.Database.URL, s.mostPods), env.Database.URL == "")...)
 		if place.Redis != nil {
 			findings = append(findings, s.redisBaseline(ctx, env, place.Redis)...)
 		}
@@ -36,7 +36,7 @@ func (s *server) baselines(ctx context.Context, declared *estate.Estate) []api.F
 }
 
 // demand is how many connections the pools of all environments on a server may open, each release counted once.
-func demand(declared *estate.Estate, url string) (connections int) {
+func demand(declared *estate.Estate, url string, pods func(estate.Environment) int) (connections int) {
 	for _, env := range declared.Environments {
 		if env.Database.URL != url {
 			continue
@@ -51,14 +51,14 @@ func demand(declared *estate.Estate, url string) (connections int) {
 				groups[""] = true // a tenant's name is never empty
 			}
 		}
-		connections += len(groups) * demandOf(env)
+		connections += len(groups) * demandOf(env, pods(env))
 	}
 	return connections
 }
 
 // demandOf is what one pool may open. Each process has a pool of connections of its own, bounded by db_maxconn; the defaults are those
-// that a pool is started with (internal/odoo).
-func demandOf(env estate.Environment) int {
+// that a pool is started with (internal/odoo). pods are those of the web process.
+func demandOf(env estate.Environment, pods int) int {
 	setting := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(env.Settings[name]); err == nil {
 			return n
@@ -66,10 +66,10 @@ func demandOf(env estate.Environment) int {
 		return otherwise
 	}
 	if env.Workers == 0 {
-		return 2 * setting("db_maxconn", 32) // web, with the WebSockets, and cron
+		return (pods + 1) * setting("db_maxconn", 32) // web, with the WebSockets, and cron
 	}
 	each := setting("db_maxconn", 8)
-	return (env.Workers+1)*each + setting("db_maxconn_gevent", 32)
+	return (pods*env.Workers+1)*each + setting("db_maxconn_gevent", 32)
 }
 
 func (s *server) postgresBaseline(ctx context.Context, name, url string, demand int, own bool) []api.Finding {

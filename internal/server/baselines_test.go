@@ -13,11 +13,14 @@ import (
 func TestDemand(t *testing.T) {
 	threaded := estate.Environment{Name: "test"}
 	forked := estate.Environment{Name: "production", Workers: 2}
-	require.Equal(t, 64, demandOf(threaded))
-	require.Equal(t, 3*8+32, demandOf(forked))
-	require.Equal(t, 3*4+16, demandOf(estate.Environment{Workers: 2, Settings: map[string]string{"db_maxconn": "4", "db_maxconn_gevent": "16"}}))
+	require.Equal(t, 64, demandOf(threaded, 1))
+	require.Equal(t, 3*8+32, demandOf(forked, 1))
+	require.Equal(t, 3*4+16, demandOf(estate.Environment{Workers: 2, Settings: map[string]string{"db_maxconn": "4", "db_maxconn_gevent": "16"}}, 1))
+	require.Equal(t, 4*32, demandOf(threaded, 3))
+	require.Equal(t, 7*8+32, demandOf(forked, 3))
 	elsewhere := forked
 	elsewhere.Name, elsewhere.Database.URL = "far", "postgres://u@far/postgres"
+	one := func(estate.Environment) int { return 1 }
 	declared := &estate.Estate{
 		Environments: []estate.Environment{threaded, forked, elsewhere},
 		Tenants: []estate.Tenant{
@@ -26,9 +29,10 @@ func TestDemand(t *testing.T) {
 			{Name: "a", Environment: "far"},
 		},
 	}
-	require.Equal(t, 64+2*56, demand(declared, ""), "tenants that share a pool share its connections")
-	require.Equal(t, 56, demand(declared, "postgres://u@far/postgres"))
-	require.Zero(t, demand(declared, "postgres://u@nowhere/postgres"))
+	require.Equal(t, 64+2*56, demand(declared, "", one), "tenants that share a pool share its connections")
+	require.Equal(t, 56, demand(declared, "postgres://u@far/postgres", one))
+	require.Equal(t, 7*8+32, demand(declared, "postgres://u@far/postgres", func(estate.Environment) int { return 3 }))
+	require.Zero(t, demand(declared, "postgres://u@nowhere/postgres", one))
 }
 
 func TestShown(t *testing.T) {

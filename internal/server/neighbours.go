@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	"github.com/waybill-dev/waybill/internal/estate"
 	"github.com/waybill-dev/waybill/internal/neighbour"
 	"github.com/waybill-dev/waybill/internal/notify"
+	"github.com/waybill-dev/waybill/internal/runtime"
+	"github.com/waybill-dev/waybill/internal/store"
 )
 
 // neighboursEvery is how often routers and database servers are asked what each tenant took.
@@ -87,10 +90,11 @@ func (s *server) lookAtNeighbours(ctx context.Context, env estate.Environment, w
 			uses = append(uses, use)
 		}
 	}
-	var room []neighbour.Pool
-	for _, p := range pools {
-		room = append(room, neighbour.Pool{Name: p.Name, Workers: p.Workers})
+	running, err := place.Runtime.Pools(ctx, env.Name)
+	if err != nil {
+		return err
 	}
+	room := roomOf(pools, running)
 	now := time.Now()
 	shares := watch.Read(now, uses, room)
 	if shares == nil {
@@ -103,6 +107,19 @@ func (s *server) lookAtNeighbours(ctx context.Context, env estate.Environment, w
 	s.neighbours.seen[env.Name] = api.Neighbours{Environment: env.Name, At: now.UTC(), Shares: shares}
 	s.neighbours.mu.Unlock()
 	return s.tellNoisy(ctx, env.Name, shares, noisy, now)
+}
+
+// roomOf is what the pools can do at once: the workers of all pods of each.
+func roomOf(pools []store.Pool, running []runtime.PoolState) []neighbour.Pool {
+	var room []neighbour.Pool
+	for _, p := range pools {
+		workers := max(p.Workers, 1)
+		if at := slices.IndexFunc(running, func(s runtime.PoolState) bool { return s.Name == p.Name }); at >= 0 {
+			workers *= max(len(running[at].Bridges), 1)
+		}
+		room = append(room, neighbour.Pool{Name: p.Name, Workers: workers})
+	}
+	return room
 }
 
 // tellNoisy tells people once of each that begins to be too much.

@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/release"
+	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -183,7 +184,7 @@ func (s *server) readRelease(ctx context.Context, ref string) (release.Release, 
 // place finds where an environment lives: on this machine's engine, its databases in the server that
 // the estate names or in the embedded one.
 func (s *server) place(ctx context.Context, env estate.Environment) (promotion.Place, error) {
-	place := promotion.Place{Runtime: s.runtime}
+	place := promotion.Place{Runtime: s.runtime, Scale: func() runtime.Scale { return s.scaleNow(env) }}
 	switch {
 	case env.Database.URL == "" && s.tenants == nil:
 		return place, fmt.Errorf("environment %s names no database server, and none was started when this server came up; restart it", env.Name)

@@ -305,6 +305,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	group.Go(func() error { return s.countHours(ctx, engine) })
 	group.Go(func() error { return s.watchIsolation(ctx) })
 	group.Go(func() error { return s.watchDrift(ctx, converged) })
+	group.Go(func() error { return s.watchScale(ctx, converged) })
 	group.Go(func() error { return s.watchLimits(ctx) })
 	group.Go(func() error { return s.watchNeighbours(ctx) })
 	group.Go(func() error { return s.events.Keep(ctx) })

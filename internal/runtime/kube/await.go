@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,11 +45,20 @@ func (r *Runtime) await(ctx context.Context, namespace, deployment string, want 
 		if err := wait(ctx, delay.next()); err != nil {
 			said := ""
 			if pods, perr := r.podsOf(context.WithoutCancel(ctx), namespace, want); perr == nil && len(pods) > 0 {
+				slices.SortStableFunc(pods, func(a, b corev1.Pod) int { return cmp.Compare(readyLast(a), readyLast(b)) })
 				said = "; it said last:\n" + r.lastWords(ctx, pods[0], false)
 			}
 			return fmt.Errorf("wait for deployment %s/%s to accept connections: %w; it was not ready because: %v%s", namespace, deployment, err, last, said)
 		}
 	}
+}
+
+// readyLast sorts pods by whose words are worth hearing.
+func readyLast(p corev1.Pod) int {
+	if isReady(p) {
+		return 1
+	}
+	return 0
 }
 
 // unfit is an error that no waiting mends.
@@ -73,10 +83,15 @@ func (r *Runtime) look(ctx context.Context, namespace, deployment string, want l
 	case d.Status.ObservedGeneration < d.Generation:
 		return false, errors.New("the cluster has not taken it up yet")
 	}
+	short := ""
 	for _, c := range d.Status.Conditions {
-		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue && d.Status.UpdatedReplicas == 0 {
+		if c.Type != appsv1.DeploymentReplicaFailure || c.Status != corev1.ConditionTrue {
+			continue
+		}
+		if d.Status.UpdatedReplicas == 0 {
 			return false, &unfit{fmt.Errorf("deployment %s/%s gets no pod: %s: %s", namespace, deployment, explain(c.Message), c.Message)}
 		}
+		short = "; it gets no more: " + explain(c.Message) + ": " + c.Message
 	}
 	pods, err := r.podsOf(ctx, namespace, want)
 	if err != nil {
@@ -103,7 +118,7 @@ func (r *Runtime) look(ctx context.Context, namespace, deployment string, want l
 				}
 			}
 		}
-		return false, fmt.Errorf("%d of %d pods are ready, %d are there", d.Status.ReadyReplicas, wanted, len(pods))
+		return false, fmt.Errorf("%d of %d pods are ready, %d are there%s", d.Status.ReadyReplicas, wanted, len(pods), short)
 	}
 	if port == 0 { // it listens nowhere: it must last
 		for _, p := range pods {

@@ -42,6 +42,7 @@ const (
 	kindLimits       = "LimitRange"
 	kindPolicy       = "NetworkPolicy"
 	kindDisruption   = "PodDisruptionBudget"
+	kindAutoscaler   = "HorizontalPodAutoscaler"
 	kindAdmission    = "ValidatingAdmissionPolicy"
 	kindBinding      = "ValidatingAdmissionPolicyBinding"
 	kindIngressRoute = "IngressRoute"
@@ -71,6 +72,7 @@ var resources = map[string]kindInfo{
 	kindLimits:       {"", "v1", "limitranges", false},
 	kindPolicy:       {"networking.k8s.io", "v1", "networkpolicies", false},
 	kindDisruption:   {"policy", "v1", "poddisruptionbudgets", false},
+	kindAutoscaler:   {"autoscaling", "v2", "horizontalpodautoscalers", false},
 	kindAdmission:    {"admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", true},
 	kindBinding:      {"admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", true},
 	kindIngressRoute: {"traefik.io", "v1alpha1", "ingressroutes", false},

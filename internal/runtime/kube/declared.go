@@ -40,7 +40,7 @@ type Keeper interface {
 
 // watched are the kinds of which it is kept what was declared, and that are looked after.
 func (r *Runtime) watched() []string {
-	all := []string{kindNamespace, kindDeployment, kindService, kindSecret, kindConfigMap, kindAccount, kindQuota, kindLimits, kindPolicy, kindDisruption, kindAdmission, kindBinding}
+	all := []string{kindNamespace, kindDeployment, kindService, kindSecret, kindConfigMap, kindAccount, kindQuota, kindLimits, kindPolicy, kindDisruption, kindAutoscaler, kindAdmission, kindBinding}
 	if r.opt.Traefik.Namespace != "" {
 		all = append(all, kindIngressRoute, kindMiddleware)
 		if r.opt.Traefik.Issuer != "" {

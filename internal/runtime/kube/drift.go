@@ -320,8 +320,12 @@ func (w *watch) compare(ctx context.Context, declared Declared) (drift.Finding, 
 	return f, nil
 }
 
-// othersOwn says whether a change is a matter of others: a namespace's annotations are where many keep their notes.
+// othersOwn says whether a change is a matter of others: a namespace's annotations are where many keep their notes, and a count of
+// replicas that is not declared is an autoscaler's, which corrects it.
 func othersOwn(kind string, c drift.Change) bool {
+	if kind == kindDeployment && c.Kind == drift.Added && c.Path == ".spec.replicas" {
+		return true
+	}
 	return kind == kindNamespace && c.Kind == drift.Added && strings.HasPrefix(c.Path, ".metadata.annotations") && !digestsNote(c.Path)
 }
 

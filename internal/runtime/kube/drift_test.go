@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	k8slabels "k8s.io/apimachinery/pkg/labels"
 	k8s "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,8 +86,10 @@ func kindAt(path string) (kind, all, namespace, name string, ok bool) {
 }
 
 func (s *apiServer) serve(w http.ResponseWriter, req *http.Request) {
-	kind, all, _, name, ok := kindAt(req.URL.Path)
+	kind, all, namespace, name, ok := kindAt(req.URL.Path)
 	q := req.URL.Query()
+	asked, err := k8slabels.Parse(q.Get("labelSelector"))
+	ok = ok && err == nil
 	switch {
 	case !ok || q.Get("sendInitialEvents") != "":
 		answer(w, http.StatusBadRequest, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "BadRequest", "code": 400})
@@ -95,7 +100,7 @@ func (s *apiServer) serve(w http.ResponseWriter, req *http.Request) {
 		list := map[string]any{"kind": kind + "List", "apiVersion": apiVersion(kind), "metadata": map[string]any{"resourceVersion": fmt.Sprint(s.version)}}
 		items := []any{}
 		for _, o := range s.objects {
-			if o.GetKind() == kind && o.GetLabels()[labelInstance] != "" {
+			if o.GetKind() == kind && (namespace == "" || o.GetNamespace() == namespace) && asked.Matches(k8slabels.Set(o.GetLabels())) {
 				items = append(items, o.Object)
 			}
 		}
@@ -126,7 +131,13 @@ func (s *apiServer) one(w http.ResponseWriter, req *http.Request, kind string) {
 	case req.Method == http.MethodGet && live != nil:
 		answer(w, http.StatusOK, live.Object)
 	case req.Method == http.MethodPatch && req.Header.Get("Content-Type") == string(types.ApplyPatchType):
-		o, err := s.applied(live, body, req.URL.Query().Get("fieldManager"))
+		o, err := s.applied(live, body, req.URL.Query().Get("fieldManager"), req.URL.Query().Get("force") == "true")
+		if conflict := apierrors.APIStatus(nil); errors.As(err, &conflict) {
+			status := conflict.Status()
+			status.Kind, status.APIVersion = "Status", "v1"
+			answer(w, int(status.Code), status)
+			return
+		}
 		if err != nil {
 			answer(w, http.StatusUnprocessableEntity, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422, "message": err.Error()})
 			return
@@ -150,6 +161,9 @@ func (s *apiServer) one(w http.ResponseWriter, req *http.Request, kind string) {
 		}
 		s.put(req.URL.Path, s.written(live, o, req.URL.Query().Get("fieldManager")))
 		answer(w, http.StatusOK, s.objects[req.URL.Path].Object)
+	case req.Method == http.MethodDelete && live != nil:
+		s.put(req.URL.Path, nil)
+		answer(w, http.StatusOK, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
 	default:
 		answer(w, http.StatusNotFound, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "details": map[string]any{"name": "x", "kind": kind}})
 	}
@@ -214,9 +228,9 @@ func (s *apiServer) watch(w http.ResponseWriter, req *http.Request, all string) 
 }
 
 // owning are the rules of who owns a field, as API servers have them for kinds of which they know no schema.
-func owning(kind string) *managedfields.FieldManager {
+func owning(kind, subresource string) *managedfields.FieldManager {
 	gvk := schema.FromAPIVersionAndKind(apiVersion(kind), kind)
-	m, err := managedfields.NewDefaultCRDFieldManager(managedfields.NewDeducedTypeConverter(), plain{}, plain{}, plain{}, gvk, gvk.GroupVersion(), "", nil)
+	m, err := managedfields.NewDefaultCRDFieldManager(managedfields.NewDeducedTypeConverter(), plain{}, plain{}, plain{}, gvk, gvk.GroupVersion(), subresource, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -240,16 +254,16 @@ func (plain) New(kind schema.GroupVersionKind) (k8s.Object, error) {
 	return o, nil
 }
 
-func (s *apiServer) applied(live *unstructured.Unstructured, body []byte, by string) (*unstructured.Unstructured, error) {
+func (s *apiServer) applied(live *unstructured.Unstructured, body []byte, by string, force bool) (*unstructured.Unstructured, error) {
 	o := &unstructured.Unstructured{}
-	if err := json.Unmarshal(body, &o.Object); err != nil {
+	if err := o.UnmarshalJSON(body); err != nil {
 		return nil, err
 	}
 	var before k8s.Object = &unstructured.Unstructured{Object: map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": map[string]any{"name": o.GetName()}}}
 	if live != nil {
 		before = live.DeepCopy()
 	}
-	after, err := owning(o.GetKind()).Apply(before, o, by, true)
+	after, err := owning(o.GetKind(), "").Apply(before, o, by, force)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +271,7 @@ func (s *apiServer) applied(live *unstructured.Unstructured, body []byte, by str
 }
 
 func (s *apiServer) written(live, o *unstructured.Unstructured, by string) *unstructured.Unstructured {
-	return owning(o.GetKind()).UpdateNoErrors(live.DeepCopy(), o, by).(*unstructured.Unstructured)
+	return owning(o.GetKind(), "").UpdateNoErrors(live.DeepCopy(), o, by).(*unstructured.Unstructured)
 }
 
 // by writes into an object as somebody; a nil edit deletes it.

@@ -134,7 +134,7 @@ func (r *Runtime) Close() error {
 // empty once every environment was removed.
 func (r *Runtime) Leftovers(ctx context.Context) ([]string, error) {
 	var names []string
-	for _, kind := range []string{kindNamespace, kindVolume, kindDeployment, kindJob, kindService, kindSecret, kindPod} {
+	for _, kind := range []string{kindNamespace, kindVolume, kindDeployment, kindAutoscaler, kindJob, kindService, kindSecret, kindPod} {
 		all, err := r.list(ctx, kind, "", labels{})
 		if err != nil {
 			return nil, err

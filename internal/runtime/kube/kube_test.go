@@ -47,6 +47,7 @@ func TestConformance(t *testing.T) {
 				Environment: runtime.Environment{Name: "production", HTTP: freeNodePort(t)},
 				UID:         testUID,
 				Begins:      40 * time.Second,
+				Scales:      true,
 				Leftovers:   r.Leftovers,
 				FreeAddress: freeNodePort,
 				Occupy:      func(t *testing.T, address string) func() { return occupy(t, r, address) },

@@ -20,6 +20,9 @@ import (
 // worker's request may use up.
 const grace = 160
 
+// leaves is how many seconds a pod that ends goes on taking requests.
+const leaves = 3
+
 // render makes manifests. It is pure: the same input gives the same objects, here and in the estate repository.
 type render struct {
 	prefix, environment, group, namespace string
@@ -158,11 +161,18 @@ func (m render) poolSpec(pool runtime.Pool, p process) corev1.PodSpec {
 		listens := corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: port}}
 		app.ReadinessProbe = &corev1.Probe{ProbeHandler: listens, PeriodSeconds: 5, TimeoutSeconds: 5, FailureThreshold: 3}
 		app.LivenessProbe = &corev1.Probe{ProbeHandler: listens, PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 12}
+		// Nodes hear that a pod ends while it does. Until they have, it goes on taking requests.
+		app.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: leaves}}}
 	}
-	// The processes of a pool spread over nodes where there are several.
+	// The pods of the web process spread over nodes where there are several, and the others keep away from any of the pool. One selector is
+	// all that a cluster takes for nodes.
+	of := map[string]string{labelPool: pool.Name}
+	if p.role == roleWeb {
+		of[labelRole] = p.role
+	}
 	spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
-		MaxSkew: 1, TopologyKey: "kubernetes.io/hostname", WhenUnsatisfiable: corev1.ScheduleAnyway,
-		LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelPool: pool.Name}},
+		MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
+		LabelSelector: &metav1.LabelSelector{MatchLabels: of},
 	}}
 	return spec
 }

@@ -28,7 +28,7 @@ func (m render) pool(pool runtime.Pool) []*unstructured.Unstructured {
 		d := &appsv1.Deployment{
 			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: kindDeployment}, ObjectMeta: m.meta(name, own),
 			Spec: appsv1.DeploymentSpec{
-				Replicas: ptr(int32(1)), RevisionHistoryLimit: ptr(int32(1)),
+				Replicas: replicas(pool, p.role), RevisionHistoryLimit: ptr(int32(1)),
 				Selector: &metav1.LabelSelector{MatchLabels: own},
 				Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType,
 					RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: ptr(intstr.FromInt32(0)), MaxSurge: ptr(intstr.FromInt32(1))}},
@@ -38,6 +38,10 @@ func (m render) pool(pool runtime.Pool) []*unstructured.Unstructured {
 		d.Annotations = map[string]string{noteImage: pool.Image, noteWorkers: strconv.Itoa(pool.Workers)}
 		all = append(all, object(d))
 	}
+	if autoscaled(pool.Web, pool.CPUs) {
+		all = append(all, m.autoscaler(pool.Name, pool.Web, pool.CPUs))
+	}
+	// One pod at a time, of whatever process: right for any number of them. A process of one pod does not keep a node from being emptied.
 	pdb := &policyv1.PodDisruptionBudget{
 		TypeMeta: metav1.TypeMeta{APIVersion: "policy/v1", Kind: kindDisruption}, ObjectMeta: m.meta(poolFiles(pool.Name), map[string]string{labelPool: pool.Name}),
 		Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: ptr(intstr.FromInt32(1)),

@@ -55,6 +55,11 @@ func TestManifests(t *testing.T) {
 	pods := []netip.Prefix{netip.MustParsePrefix("10.214.0.0/20")}
 	pool := runtime.Pool{Environment: "production", Name: "r42", Group: "wholesale", Image: "registry.example/acme" + digest, Workers: 4, Memory: 2 << 30, CPUs: 2}
 	golden(t, "pool", m.pool(pool))
+	scaled := pool
+	scaled.Web = runtime.Scale{Min: 3}
+	golden(t, "pool-fixed", m.pool(scaled))
+	scaled.Web = runtime.Scale{Min: 2, Max: 8, CPU: 70}
+	golden(t, "pool-autoscaled", m.pool(scaled))
 	golden(t, "job", []*unstructured.Unstructured{m.job(runtime.Job{Environment: "production", Name: "update-r42", Group: "wholesale",
 		Image: pool.Image, Command: []string{"odoo", "waybill_update"}, Memory: 4 << 30})})
 	golden(t, "dedicated", append([]*unstructured.Unstructured{m.namespaceObject()}, m.fences(opt, pods)...))

@@ -11,6 +11,9 @@ import (
 // manager is the field manager of everything that Waybill applies.
 const manager = "waybill"
 
+// counter is the field manager of a count of replicas that an autoscaler moves from then on.
+const counter = "waybill-scale"
+
 // Labels of everything that Waybill makes in a cluster.
 const (
 	labelInstance    = "waybill.dev/instance" // the prefix

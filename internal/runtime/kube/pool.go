@@ -71,7 +71,7 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 	if err != nil {
 		return err
 	}
-	if err := r.applyAll(ctx, m.pool(pool)...); err != nil {
+	if err := r.applyPool(ctx, m, pool); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -242,9 +242,14 @@ func (r *Runtime) arrivedAt(ctx context.Context, p corev1.Pod, pool string) erro
 		if err != nil {
 			return false, err
 		}
-		// One that ends or has not begun gets the files with its next start.
-		if !found || now.UID != p.UID || now.DeletionTimestamp != nil || now.Status.Phase != corev1.PodRunning || restarting(now) {
+		// One that ends needs none.
+		if !found || now.UID != p.UID || now.DeletionTimestamp != nil || now.Status.Phase == corev1.PodFailed {
 			return true, nil
+		}
+		// One that has not begun gets the files with its start. It may have been given them already, while its image is fetched: then its
+		// node looks at them again as soon as it has begun, and before it is ready.
+		if now.Status.Phase != corev1.PodRunning || restarting(now) {
+			return true, r.annotate(ctx, p.Namespace, p.Name, noteFiles, s.ResourceVersion)
 		}
 		p = now
 		if time.Since(told) < 2*time.Second {
@@ -295,7 +300,7 @@ func (r *Runtime) RemovePool(ctx context.Context, environment, pool string, grac
 	fail := func(err error) error { return fmt.Errorf("remove pool %s of %s: %w", pool, environment, err) }
 	want := labels{labelEnvironment: environment, labelPool: pool}
 	groups := map[string]bool{}
-	for _, kind := range []string{kindDeployment, kindService, kindDisruption, kindSecret} {
+	for _, kind := range []string{kindAutoscaler, kindDeployment, kindService, kindDisruption, kindSecret} {
 		all, err := r.list(ctx, kind, "", want)
 		if err != nil {
 			return fail(err)
@@ -421,6 +426,7 @@ func stateOf(pool string, of map[string]appsv1.Deployment, services []corev1.Ser
 			at := net.JoinHostPort(s.Spec.ClusterIP, strconv.Itoa(p.port))
 			if p.role == roleWeb {
 				state.Bridge, state.Upstream.Web = "http://"+at, at
+				state.Bridges = serving(pool, p, pods)
 				if workers == 0 {
 					state.Upstream.Websocket = at
 				}
@@ -430,6 +436,24 @@ func stateOf(pool string, of map[string]appsv1.Deployment, services []corev1.Ser
 		}
 	}
 	return state
+}
+
+// serving are the addresses of a process's pods that are ready: a call to the service gets to one of them.
+func serving(pool string, of process, pods []corev1.Pod) []string {
+	var all []string
+	for _, p := range pods {
+		if p.Labels[labelPool] == pool && p.Labels[labelRole] == of.role && p.DeletionTimestamp == nil && p.Status.PodIP != "" && isReady(p) {
+			all = append(all, "http://"+net.JoinHostPort(p.Status.PodIP, strconv.Itoa(of.port)))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func isReady(p corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 func whyDown(pool, role string, pods []corev1.Pod) string {

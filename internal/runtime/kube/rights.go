@@ -32,7 +32,7 @@ func (r *Runtime) rights() []right {
 		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicies", kept...),
 		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept...),
 		everywhere("apps", "deployments", watched...), everywhere("", "services", watched...), everywhere("", "secrets", watched...), everywhere("batch", "jobs", made...),
-		everywhere("policy", "poddisruptionbudgets", watched...), everywhere("", "pods", made...), everywhere("", "pods/log", "get"),
+		everywhere("policy", "poddisruptionbudgets", watched...), everywhere("autoscaling", "horizontalpodautoscalers", watched...), everywhere("", "pods", made...), everywhere("", "pods/log", "get"),
 		everywhere("apps", "replicasets", "list", "delete"), everywhere("", "events", "list"),
 		everywhere("", "configmaps", kept...), everywhere("", "serviceaccounts", kept...), everywhere("", "resourcequotas", kept...), everywhere("", "limitranges", kept...),
 		everywhere("networking.k8s.io", "networkpolicies", kept...), everywhere("", "persistentvolumeclaims", "create", "patch"),

@@ -31,6 +31,8 @@ type Bundle struct {
 	UID         int                 // of the processes
 	Begins      time.Duration       // within which a process has surely begun, where that takes more than a few seconds
 
+	Scales bool // a pool's web process can have several pods
+
 	// Leftovers lists what the runtime has made and not taken away.
 	Leftovers func(ctx context.Context) ([]string, error)
 	// FreeAddress is an address like the environment's, that nothing has; nil: any free port of this machine.
@@ -57,6 +59,7 @@ func Run(t *testing.T, setup func(t *testing.T) Bundle) {
 		{"PortInUseIsNamed", portInUseIsNamed},
 		{"PoolComesUp", poolComesUp},
 		{"PoolIsObserved", poolIsObserved},
+		{"PoolServesFromTwoPods", poolServesFromTwoPods},
 		{"PoolIsReplacedWhenItsSpecChanges", poolIsReplacedWhenItsSpecChanges},
 		{"ConcurrentEnsuresAgree", concurrentEnsuresAgree},
 		{"ConfigurationIsReplacedInPlace", configurationIsReplacedInPlace},
