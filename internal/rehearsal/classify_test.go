@@ -97,7 +97,9 @@ func TestSameSchema(t *testing.T) {
 
 // What failed is tried again on the copy as it was, and nothing else.
 func TestAgain(t *testing.T) {
-	flow := func(name string, outcome bridge.FlowOutcome) bridge.Flow { return bridge.Flow{Name: name, Outcome: outcome} }
+	flow := func(name string, outcome bridge.FlowOutcome) bridge.Flow {
+		return bridge.Flow{Name: name, Outcome: outcome}
+	}
 	view := bridge.Problem{Kind: bridge.ProblemView, Name: "a view", ID: 7}
 	field := bridge.Problem{Kind: "model", Model: "stock.picking", Name: "loading_class"}
 	for name, c := range map[string]struct {
