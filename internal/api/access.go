@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/waybill-dev/waybill/internal/identity"
+	"github.com/waybill-dev/waybill/internal/readings"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -318,7 +319,7 @@ func ofPromotion[T any](ctx context.Context, b Backend, what, id string, read fu
 		makers    store.Makers
 		value     T
 	}
-	f, err := shared(ctx, b.readings, what+" "+id, func(ctx context.Context) (f found, err error) {
+	f, err := readings.Shared(ctx, b.readings, what+" "+id, func(ctx context.Context) (f found, err error) {
 		if f.promotion, err = b.Store.Promotion(ctx, id); err != nil {
 			return f, err
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/openid"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/readings"
 	"github.com/waybill-dev/waybill/internal/rehearsal"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runbook"
@@ -63,7 +64,7 @@ type Backend struct {
 	Counter    Counter      // nil: nobody counts requests
 
 	wrong    *identity.Failures // tokens and cookies, by address
-	readings *readings          // that go on for requests
+	readings *readings.Readings // that go on for requests
 }
 
 // Finding is one thing that the doctor looked at.
@@ -82,10 +83,12 @@ func Handler(b Backend) http.Handler {
 	if b.Events == nil {
 		b.Events = NewEvents(b.Store, nil)
 	}
-	b.readings = newReadings()
+	b.readings = readings.New()
 	if b.Sessions != nil { // hundreds of open consoles ask in one moment: whether the estate is another one by now is looked at once for them
 		sessions, access := *b.Sessions, b.Sessions.Access
-		sessions.Access = func(ctx context.Context) (*estate.Access, error) { return shared(ctx, b.readings, "access", access) }
+		sessions.Access = func(ctx context.Context) (*estate.Access, error) {
+			return readings.Shared(ctx, b.readings, "access", access)
+		}
 		b.Sessions = &sessions
 	}
 	b.wrong = &identity.Failures{Most: wrongTokens, Period: wrongPeriod}

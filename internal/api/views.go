@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/identity"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/readings"
 	"github.com/waybill-dev/waybill/internal/ring"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -29,7 +30,7 @@ const (
 func (b Backend) list(ctx context.Context, environment string, before int64, limit int, steps string) (visible []store.Promotion, found encoded[[]Promotion], err error) {
 	sees := b.sees(ctx, identity.PromotionRead)
 	for {
-		rows, err := shared(ctx, b.readings, fmt.Sprintf("promotions %d %d %s", before, limit, environment), func(ctx context.Context) ([]store.Promotion, error) {
+		rows, err := readings.Shared(ctx, b.readings, fmt.Sprintf("promotions %d %d %s", before, limit, environment), func(ctx context.Context) ([]store.Promotion, error) {
 			return b.Store.Promotions(ctx, environment, before, limit)
 		})
 		if err != nil {
@@ -49,7 +50,7 @@ func (b Backend) list(ctx context.Context, environment string, before int64, lim
 	for _, p := range visible {
 		key += " " + p.ID
 	}
-	found, err = shared(ctx, b.readings, key, func(ctx context.Context) (encoded[[]Promotion], error) {
+	found, err = readings.Shared(ctx, b.readings, key, func(ctx context.Context) (encoded[[]Promotion], error) {
 		list, err := b.views(ctx, visible, steps == stepsAll, false)
 		if err != nil {
 			return nil, err
@@ -173,7 +174,7 @@ func (b Backend) await(ctx context.Context, id string, after int64, wait time.Du
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		revision, err := shared(ctx, b.readings, "revision "+id, func(ctx context.Context) (int64, error) { return b.Store.Revision(ctx, id) })
+		revision, err := readings.Shared(ctx, b.readings, "revision "+id, func(ctx context.Context) (int64, error) { return b.Store.Revision(ctx, id) })
 		if err != nil || revision > after || !time.Now().Before(deadline) {
 			return err
 		}
@@ -196,7 +197,7 @@ func (b Backend) whole(ctx context.Context, p store.Promotion) (Promotion, error
 
 // status is what runs where, as far as who asks may see it.
 func (b Backend) status(ctx context.Context) (Status, error) {
-	s, err := shared(ctx, b.readings, "status", b.everywhere)
+	s, err := readings.Shared(ctx, b.readings, "status", b.everywhere)
 	if err != nil {
 		return s, err
 	}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/readings"
 )
 
 // Session is what is kept of a session: never its cookie's text.
@@ -32,7 +34,11 @@ func (s *Store) PutSession(ctx context.Context, n Session, forget time.Time) err
 
 // Session reads one; of hundreds of open consoles, each of which asks with its own, several at once.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
-	return s.sessions.one(ctx, id)
+	row, found, err := readings.Row(ctx, s.readings, "sessions", id, s.sessionsOf)
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return row, err
 }
 
 func (s *Store) sessionsOf(ctx context.Context, ids []string) (map[string]Session, error) {

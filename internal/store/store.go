@@ -18,6 +18,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/waybill-dev/waybill/internal/readings"
 )
 
 //go:embed migrations/*.sql
@@ -34,7 +36,7 @@ var ErrFenced = errors.New("the lease on this rollout has passed to another serv
 type Store struct {
 	Pool *pgxpool.Pool
 
-	sessions *gathering[Session]
+	readings *readings.Readings // that go on
 }
 
 // idleLimit is how long a transaction may stand idle: longer than any network's hiccup, and no longer than people would notice.
@@ -65,9 +67,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("bring the schema of Waybill's own database up to date: %w", err)
 	}
-	s := &Store{Pool: pool}
-	s.sessions = &gathering[Session]{read: s.sessionsOf}
-	return s, nil
+	return &Store{Pool: pool, readings: readings.New()}, nil
 }
 
 // migrateLock is the advisory lock of the one server that brings the schema up to date; others that start at the same time wait for it.

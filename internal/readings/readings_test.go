@@ -1,4 +1,4 @@
-package api
+package readings
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 // Whoever asks while a reading goes on gets the next one, and all who wait for that get the same.
 func TestSharedReadings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReadings()
+		r := New()
 		var state, begun atomic.Int64
 		goOn := make(chan struct{})
 		read := func(context.Context) (int64, error) {
@@ -26,7 +26,7 @@ func TestSharedReadings(t *testing.T) {
 		var all sync.WaitGroup
 		ask := func(least int64) {
 			all.Go(func() {
-				v, err := shared(t.Context(), r, "key", read)
+				v, err := Shared(t.Context(), r, "key", read)
 				require.NoError(t, err)
 				require.GreaterOrEqual(t, v, least, "what was there when it was asked for")
 			})
@@ -57,13 +57,13 @@ func TestSharedReadings(t *testing.T) {
 // Who goes away, fails or panics takes nobody along.
 func TestSharedReadingsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReadings()
+		r := New()
 		goOn := make(chan struct{})
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		ask := func(ctx context.Context, want error) {
 			all.Go(func() {
-				_, err := shared(ctx, r, "key", func(ctx context.Context) (int, error) {
+				_, err := Shared(ctx, r, "key", func(ctx context.Context) (int, error) {
 					<-goOn
 					return 1, ctx.Err()
 				})
@@ -79,12 +79,12 @@ func TestSharedReadingsThatFail(t *testing.T) {
 		all.Wait()
 
 		broken := errors.New("broken")
-		_, err := shared(t.Context(), r, "fails", func(context.Context) (string, error) { return "", broken })
+		_, err := Shared(t.Context(), r, "fails", func(context.Context) (string, error) { return "", broken })
 		require.ErrorIs(t, err, broken)
 		require.PanicsWithValue(t, "in the request's own goroutine", func() {
-			_, _ = shared(t.Context(), r, "panics", func(context.Context) (string, error) { panic("in the request's own goroutine") })
+			_, _ = Shared(t.Context(), r, "panics", func(context.Context) (string, error) { panic("in the request's own goroutine") })
 		})
-		v, err := shared(t.Context(), r, "panics", func(context.Context) (string, error) { return "works", nil })
+		v, err := Shared(t.Context(), r, "panics", func(context.Context) (string, error) { return "works", nil })
 		require.NoError(t, err)
 		require.Equal(t, "works", v)
 	})
