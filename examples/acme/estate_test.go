@@ -39,6 +39,17 @@ func TestEstate(t *testing.T) {
 	require.Equal(t, estate.RehearsalRequired, loaded.Environments[1].Rehearsal)
 	require.Error(t, acme.RequireRehearsal(dir, "classifications"))
 
+	require.NoError(t, acme.ClassifyBatches(dir, "r7"))
+	loaded, err = estate.Load(t.Context(), dir)
+	require.NoError(t, err)
+	batches, ok := loaded.Classification("r7")
+	require.True(t, ok)
+	require.Equal(t, estate.Breaking, batches.Class)
+	require.NotNil(t, batches.Transactional)
+	require.False(t, *batches.Transactional)
+	_, ok = loaded.Classification("r2")
+	require.False(t, ok)
+
 	opens := time.Now().Add(time.Hour).Truncate(time.Second)
 	require.NoError(t, acme.AskPeople(dir, opens))
 	loaded, err = estate.Load(t.Context(), dir)

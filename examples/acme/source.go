@@ -203,6 +203,16 @@ func RequireRehearsal(dir, environment string) error {
 	return declare(dir, environment, "rehearsal: required")
 }
 
+// Classifications is the file of an estate in which people say how releases may roll.
+const Classifications = "classifications.yaml"
+
+// ClassifyBatches has people say of a release, and of no other, that a script of it commits by itself.
+func ClassifyBatches(dir, release string) error {
+	text := "kind: Classification\nrelease: " + release + "\nclass: breaking\ntransactional: false\n" +
+		"reason: its script commits after each batch, so it needs a frozen window; said by its developers\n"
+	return os.WriteFile(filepath.Join(dir, Classifications), []byte(text), 0o644)
+}
+
 // JudgeValidation has an environment of an estate take releases back under which deliveries take longer to validate.
 func JudgeValidation(dir, environment string) error {
 	const steps, judged = "  steps: [10, 50]\n", "  steps: [25]\n  signals:\n    - {signal: picking_validate.seconds, role: trigger, tolerance: 15%, importance: 20, required: true}\n"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/examples/acme"
@@ -27,16 +28,21 @@ type rehearsed struct {
 	} `json:"report"`
 }
 
-// requireRehearsal has the operators declare that an environment lets in only what was rehearsed, and take their own word
-// on the releases back.
-func (s *story) requireRehearsal(ctx context.Context, environment string) error {
-	if err := acme.RequireRehearsal(s.estate(), environment); err != nil {
+// requireRehearsal has the operators declare that production lets in only what was rehearsed, and take their own word on
+// the releases back.
+func (s *story) requireRehearsal(ctx context.Context) error {
+	if err := acme.RequireRehearsal(s.estate(), "production"); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(s.estate(), "classifications.yaml")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return s.takeBackWord(ctx, "production: no release without a rehearsal")
+}
+
+// takeBackWord has the operators declare nothing about any release, so that only rehearsals do.
+func (s *story) takeBackWord(ctx context.Context, message string) error {
+	if err := os.Remove(filepath.Join(s.estate(), acme.Classifications)); err != nil {
 		return err
 	}
-	return s.commit(ctx, environment+": no release without a rehearsal")
+	return s.commit(ctx, message)
 }
 
 // rehearse tries a release on a copy of an environment's data before anything else happens there. expected is what must
@@ -141,13 +147,21 @@ func (s *story) seventh(ctx context.Context) error {
 	if err := s.build(ctx, "r7"); err != nil {
 		return err
 	}
-	if err := s.requireRehearsal(ctx, "test"); err != nil {
+	s.say("Test rehearses nothing, so the developers have to say that r7's script commits: in test their word counts.")
+	if err := acme.ClassifyBatches(s.estate(), "r7"); err != nil {
 		return err
 	}
-	if err := s.rehearse(ctx, "r7", "test", "breaking"); err != nil {
+	if err := s.commit(ctx, "r7 commits by itself"); err != nil {
 		return err
 	}
 	if err := s.promote(ctx, "r7", "test", promoted); err != nil {
+		return err
+	}
+	if hold, ok := s.last().promotion.one().step("hold", false); !ok || !strings.HasPrefix(hold.Detail, "frozen") {
+		return fmt.Errorf("test should have been frozen for r7; that step is %q: %s", hold.Outcome, hold.Detail)
+	}
+	s.say("Production is not to go by anybody's word: it is taken back, and the rehearsal has to find out.")
+	if err := s.takeBackWord(ctx, "r7: the rehearsal says how it rolls"); err != nil {
 		return err
 	}
 	if err := s.rehearse(ctx, "r7", "production", "breaking"); err != nil {

@@ -85,7 +85,7 @@ func (s *story) open(ctx context.Context) (err error) {
 	}
 	if s.full {
 		s.say("They want no release in production that was not rehearsed on its data, and take their own word on the releases back.")
-		if err := s.requireRehearsal(ctx, "production"); err != nil {
+		if err := s.requireRehearsal(ctx); err != nil {
 			return err
 		}
 	}
