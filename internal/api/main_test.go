@@ -146,7 +146,7 @@ func setup(t testing.TB) *bench {
 		Store: b.state, Engine: engine, Checkpoints: bucket, Estate: declared, Token: "the-owner's", Owner: "root", Version: "test",
 		Tokens: b.tokens, Sessions: &identity.Sessions{Store: b.state, Tokens: b.tokens, Access: access, Owner: "root", Token: "the-owner's", Now: b.clock},
 		Passwords: &identity.Passwords{Store: b.state, Access: access, Now: b.clock}, OpenID: b.openID, Recorder: b, Approvals: &approval.Room{Store: b.state, Engine: engine, Access: access, Recorder: b, Now: b.clock},
-		Rehearsals: rehearsal.NewQueue(rehearsal.New(t.TempDir(), rehearsal.Rooms{}), b.state, declared, nil, rehearsal.Limits{}),
+		Rehearsals: rehearsal.NewQueue("here", rehearsal.New(t.TempDir(), rehearsal.Rooms{}), b.state, declared, nil, rehearsal.Limits{}),
 		ReadRelease: func(context.Context, string) (release.Release, error) {
 			return release.Release{}, errors.New("no such image")
 		},

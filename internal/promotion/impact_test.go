@@ -120,7 +120,7 @@ func (s *shops) rehearsed(tenant string, change func(*rehearsal.Report)) string 
 		change(&report)
 	}
 	require.NoError(s.t, s.store.PutRehearsal(s.t.Context(), store.Rehearsal{ID: id, Environment: s.kind, Tenant: tenant, Release: s.new.Digest, ReleaseName: "r2", OldRelease: s.old.Digest}))
-	require.NoError(s.t, s.store.EndRehearsal(s.t.Context(), id, report.Outcome, "", report))
+	require.NoError(s.t, s.store.EndRehearsal(s.t.Context(), "", id, report.Outcome, "", report))
 	return id
 }
 

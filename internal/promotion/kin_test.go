@@ -169,7 +169,7 @@ func (f *family) end(tenant, outcome string) {
 	} else {
 		report.Failure = "it does not work"
 	}
-	require.NoError(f.t, f.store.EndRehearsal(f.t.Context(), id, outcome, "", report))
+	require.NoError(f.t, f.store.EndRehearsal(f.t.Context(), "", id, outcome, "", report))
 }
 
 // now is the rollout of a tenant, with what it remembers.

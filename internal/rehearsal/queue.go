@@ -35,8 +35,14 @@ type options struct {
 	Untraced   bool   `json:"untraced,omitempty"`
 }
 
-// Queue runs the rehearsals that are asked for, one after the other: two at a time would measure each other.
+// lease is how long a server holds a rehearsal without a word: one that died is followed by another after that. beat is how often
+// it says that it lives, and how often a server that runs none looks whether others left one to it.
+const lease, beat = 15 * time.Second, 3 * time.Second
+
+// Queue runs the rehearsals that are asked for, one after the other: two at a time would measure each other. It is kept in the store, and the servers
+// that share that share the queue.
 type Queue struct {
+	holder    string // this server, among those that share the store
 	rehearser *Rehearser
 	store     *store.Store
 	estate    func(context.Context) (*estate.Estate, error)
@@ -48,7 +54,6 @@ type Queue struct {
 
 	wake    chan struct{}
 	mu      sync.Mutex
-	waiting []string
 	current string
 	cancel  context.CancelCauseFunc
 }
@@ -56,12 +61,16 @@ type Queue struct {
 // ErrCancelled is the cause where somebody cancelled a rehearsal.
 var ErrCancelled = errors.New("cancelled")
 
-// NewQueue makes a queue. estate gives the declared state, server the address of an environment's database server.
-func NewQueue(r *Rehearser, s *store.Store, declared func(context.Context) (*estate.Estate, error), server func(context.Context, estate.Environment) (string, error), limits Limits) *Queue {
-	return &Queue{rehearser: r, store: s, estate: declared, server: server, limits: limits, wake: make(chan struct{}, 1)}
+// errLost is the cause where this server could not say in time that it lives: another one may have gone on.
+var errLost = errors.New("this server does not hold the rehearsal any more")
+
+// NewQueue makes a queue. holder is this server's name: no other server has it that shares the store, and no two processes have it at a time. estate
+// gives the declared state, server the address of an environment's database server.
+func NewQueue(holder string, r *Rehearser, s *store.Store, declared func(context.Context) (*estate.Estate, error), server func(context.Context, estate.Environment) (string, error), limits Limits) *Queue {
+	return &Queue{holder: holder, rehearser: r, store: s, estate: declared, server: server, limits: limits, wake: make(chan struct{}, 1)}
 }
 
-// Ask writes a rehearsal down and returns its id; Run takes it up.
+// Ask writes a rehearsal down and returns its id; Run takes it up, here or on another server.
 func (q *Queue) Ask(ctx context.Context, request Request) (string, error) {
 	subject, err := q.subject(ctx, request.Environment, request.Tenant, request.Release)
 	if err != nil {
@@ -78,9 +87,6 @@ func (q *Queue) Ask(ctx context.Context, request Request) (string, error) {
 		ReleaseName: subject.Release.Name, OldRelease: subject.Old.Digest, RequestedBy: request.By, Options: kept}); err != nil {
 		return "", err
 	}
-	q.mu.Lock()
-	q.waiting = append(q.waiting, id)
-	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -90,22 +96,15 @@ func (q *Queue) Ask(ctx context.Context, request Request) (string, error) {
 
 // Cancel stops a rehearsal, or takes it off the queue. One that is done stays as it is.
 func (q *Queue) Cancel(ctx context.Context, id string) error {
+	if err := q.store.CancelRehearsal(ctx, id, ErrCancelled.Error()); err != nil {
+		return err
+	}
 	q.mu.Lock()
-	for i, waiting := range q.waiting {
-		if waiting == id {
-			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
-			break
-		}
+	defer q.mu.Unlock()
+	if q.current == id {
+		q.cancel(ErrCancelled) // another server sees it when it renews
 	}
-	current := q.current == id
-	if current {
-		q.cancel(ErrCancelled)
-	}
-	q.mu.Unlock()
-	if current {
-		return nil // Run writes the end down
-	}
-	return q.store.EndRehearsal(ctx, id, Unfinished, "cancelled", nil)
+	return nil
 }
 
 // subject looks up what a request is about.
@@ -152,58 +151,101 @@ func (q *Queue) subject(ctx context.Context, environment, tenant, ref string) (S
 	return s, nil
 }
 
-// Run takes up what is asked for, until ctx is done. First it removes what a killed server left.
+// Run takes up what is asked for, until ctx is done. First it removes what a killed process left that had this server's name.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.store.EndRehearsals(ctx, "the server was stopped meanwhile; ask again"); ctx.Err() != nil {
+	const stopped = "the server was stopped meanwhile; ask again"
+	if _, err := q.store.EndLostRehearsals(ctx, q.holder, stopped); ctx.Err() != nil {
 		return nil // stopped already
 	} else if err != nil {
 		return err
 	}
-	if err := q.rehearser.Sweep(ctx); err != nil && ctx.Err() == nil {
-		q.rehearser.rooms.Log.Warn("remove what killed rehearsals left", "error", err) // tried again at the next start
-	}
+	q.sweep(ctx)
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
 	for {
-		for id := q.next(); id != ""; id = q.next() {
-			if err := q.one(ctx, id); err != nil && ctx.Err() == nil {
-				q.rehearser.rooms.Log.Error("rehearsal", "rehearsal", id, "error", err)
+		lost, err := q.store.EndLostRehearsals(ctx, "", stopped)
+		if lost > 0 {
+			q.sweep(ctx)
+		}
+		var asked store.Rehearsal
+		if err == nil {
+			asked, err = q.store.ClaimRehearsal(ctx, q.holder, lease)
+		}
+		if err == nil {
+			if err = q.one(ctx, asked); err != nil && ctx.Err() == nil {
+				q.rehearser.rooms.Log.Error("rehearsal", "rehearsal", asked.ID, "error", err)
 			}
-			if ctx.Err() != nil {
-				return nil
+			if ctx.Err() == nil {
+				continue // the next one
 			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, store.ErrNotFound):
+			q.rehearser.rooms.Log.Warn("look for rehearsals that are asked for", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-q.wake:
+		case <-tick.C:
 		}
 	}
 }
 
-func (q *Queue) next() string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) == 0 {
-		return ""
+// sweep removes what dead servers left. What cannot be removed is tried again the next time that one is found dead.
+func (q *Queue) sweep(ctx context.Context) {
+	if err := q.rehearser.Sweep(ctx, q.store.RehearsalIsOver); err != nil && ctx.Err() == nil {
+		q.rehearser.rooms.Log.Warn("remove what killed rehearsals left", "error", err)
 	}
-	id := q.waiting[0]
-	q.waiting = q.waiting[1:]
-	return id
 }
 
-func (q *Queue) one(ctx context.Context, id string) error {
-	asked, err := q.store.Rehearsal(ctx, id)
-	if err != nil {
-		return err
+// hold goes on holding a rehearsal until ctx is done, and cancels it when somebody wants that, or when this server holds it no longer.
+func (q *Queue) hold(ctx context.Context, id string, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	renewed := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		began := time.Now()
+		bounded, stop := context.WithTimeout(ctx, beat)
+		cancelled, err := q.store.RenewRehearsal(bounded, q.holder, id, lease)
+		stop()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case cancelled:
+			cancel(ErrCancelled)
+			return
+		case errors.Is(err, store.ErrNotFound), err != nil && time.Since(renewed) > lease:
+			cancel(errLost)
+			return
+		case err != nil:
+			q.rehearser.rooms.Log.Warn("hold a rehearsal", "rehearsal", id, "error", err)
+		default:
+			renewed = began
+		}
 	}
+}
+
+func (q *Queue) one(ctx context.Context, asked store.Rehearsal) error {
 	bounded, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	q.mu.Lock()
-	q.current, q.cancel = id, cancel
+	q.current, q.cancel = asked.ID, cancel
 	q.mu.Unlock()
+	var held sync.WaitGroup
+	held.Go(func() { q.hold(bounded, asked.ID, cancel) })
 	defer func() {
 		q.mu.Lock()
 		q.current = ""
 		q.mu.Unlock()
+		cancel(nil)
+		held.Wait()
 	}()
 	began := time.Now()
 	report, err := q.rehearse(bounded, asked)
@@ -220,7 +262,11 @@ func (q *Queue) one(ctx context.Context, id string) error {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
-	err = errors.Join(err, q.store.EndRehearsal(ctx, id, outcome, progress, kept))
+	if e := q.store.EndRehearsal(ctx, q.holder, asked.ID, outcome, progress, kept); errors.Is(e, store.ErrNotFound) {
+		return errors.Join(err, errLost) // it has ended already, by who found this server dead
+	} else if e != nil {
+		err = errors.Join(err, e)
+	}
 	if q.Ended != nil {
 		q.Ended(ctx, asked.Environment, asked.Tenant, outcome, time.Since(began))
 	}
@@ -249,7 +295,7 @@ func (q *Queue) rehearse(ctx context.Context, asked store.Rehearsal) (*Report, e
 		return nil, err
 	}
 	return q.rehearser.Run(ctx, subject, func(progress string) {
-		if err := q.store.TellRehearsal(ctx, asked.ID, progress); err != nil && ctx.Err() == nil {
+		if err := q.store.TellRehearsal(ctx, q.holder, asked.ID, progress); err != nil && ctx.Err() == nil {
 			q.rehearser.rooms.Log.Debug("note progress", "rehearsal", asked.ID, "error", err)
 		}
 	})

@@ -42,8 +42,8 @@ type Rooms struct {
 	Address func(context.Context) (netip.Addr, error)
 	// Files is a folder on the disk that Jobs' data folders are on, where that is another than the Rehearser's; else empty.
 	Files string
-	// Sweep removes every container of any rehearsal, for what a killed one left where the Rehearser's folder says nothing of it; may be nil.
-	Sweep func(context.Context) error
+	// Sweep removes every container of any rehearsal that is over, for what a killed one left where the Rehearser's folder says nothing of it; may be nil.
+	Sweep func(ctx context.Context, over func(ctx context.Context, id string) (bool, error)) error
 	// Image gives the reference under which an engine pulls a release.
 	Image func(release.Release) string
 	Log   *slog.Logger

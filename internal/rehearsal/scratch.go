@@ -226,11 +226,12 @@ func (r *Rehearser) remove(ctx context.Context, id string) error {
 	return errors.Join(os.RemoveAll(r.socketDir(id)), os.RemoveAll(dir))
 }
 
-// Sweep removes what killed rehearsals left: call it when none runs. It goes on after an error and returns all.
-func (r *Rehearser) Sweep(ctx context.Context) error {
+// Sweep removes what killed rehearsals left, on this machine and wherever Rooms.Sweep looks: call it when none runs here. over says whether a rehearsal has
+// ended, since those of others may run. It goes on after an error and returns all.
+func (r *Rehearser) Sweep(ctx context.Context, over func(ctx context.Context, id string) (bool, error)) error {
 	var errs []error
 	if r.rooms.Sweep != nil {
-		errs = append(errs, r.rooms.Sweep(ctx))
+		errs = append(errs, r.rooms.Sweep(ctx, over))
 	}
 	entries, err := os.ReadDir(r.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

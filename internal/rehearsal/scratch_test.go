@@ -195,14 +195,14 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, err)
 	before := removed
 	r := rehearser(dir, &removed)
-	require.NoError(t, r.Sweep(t.Context()))
+	require.NoError(t, r.Sweep(t.Context(), nil))
 	assert.Equal(t, before+1, removed, "containers")
 	killed.close()
 	entries, err := os.ReadDir(r.dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
 	assert.Error(t, killed.alive(t.Context()))
-	require.NoError(t, r.Sweep(t.Context()), "twice is fine")
+	require.NoError(t, r.Sweep(t.Context(), nil), "twice is fine")
 }
 
 // TestDiskIsCheckedFirst: nothing is made where it would not fit.
@@ -244,7 +244,7 @@ func TestServerIsReachedFromElsewhere(t *testing.T) {
 			return noJobs{at.DataDir, &removed}, nil
 		},
 		Address: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
-		Sweep:   func(context.Context) error { swept++; return nil },
+		Sweep:   func(context.Context, func(context.Context, string) (bool, error)) error { swept++; return nil },
 	})
 	s, err := r.open(t.Context(), "away", &likeness{settings: map[string]string{}, pages: map[string]int64{}}, limits())
 	require.NoError(t, err)
@@ -268,10 +268,10 @@ func TestServerIsReachedFromElsewhere(t *testing.T) {
 	require.Error(t, connect(conf.User, "guessed"))
 	require.NoError(t, s.alive(t.Context()), "Waybill itself goes through the socket")
 
-	require.NoError(t, r.Sweep(t.Context()))
+	require.NoError(t, r.Sweep(t.Context(), nil))
 	require.Equal(t, 1, swept)
 	require.False(t, rooms[len(rooms)-1].Server.IsValid(), "nothing is let through to what is removed")
 	require.Error(t, connect(conf.User, conf.Password))
-	require.NoError(t, New(filepath.Join(dir, "none"), r.rooms).Sweep(t.Context()))
+	require.NoError(t, New(filepath.Join(dir, "none"), r.rooms).Sweep(t.Context(), nil))
 	require.Equal(t, 2, swept, "also where this machine knows of none: another may have begun it")
 }

@@ -45,7 +45,7 @@ func (s *server) rehearsals() *rehearsal.Queue {
 		}
 		return place.AdminURL("postgres"), nil
 	}
-	return rehearsal.NewQueue(rehearsal.New(filepath.Join(s.config.Data, "rehearsals"), rooms), s.store, declared, server, rehearsal.Limits{})
+	return rehearsal.NewQueue(s.instance, rehearsal.New(filepath.Join(s.config.Data, "rehearsals"), rooms), s.store, declared, server, rehearsal.Limits{})
 }
 
 // rehearseOnDocker gives a rehearsal's containers the scratch server's socket, and no network.

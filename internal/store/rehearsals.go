@@ -29,11 +29,12 @@ type Rehearsal struct {
 	Outcome     string          `db:"outcome"`
 	Report      json.RawMessage `db:"report"` // null until it is done; left out of lists
 	Revision    int64           `db:"revision"`
+	Holder      string          `db:"holder"` // the server that took it up
 	CreatedAt   time.Time       `db:"created_at"`
 	FinishedAt  *time.Time      `db:"finished_at"`
 }
 
-const rehearsalColumns = "id, seq, environment, tenant, release, release_name, old_release, requested_by, options, state, progress, outcome, revision, created_at, finished_at"
+const rehearsalColumns = "id, seq, environment, tenant, release, release_name, old_release, requested_by, options, state, progress, outcome, revision, holder, created_at, finished_at"
 
 // PutRehearsal writes down that a rehearsal was asked for.
 func (s *Store) PutRehearsal(ctx context.Context, r Rehearsal) error {
@@ -73,23 +74,4 @@ func (s *Store) Waits(ctx context.Context, environment, tenant string, limit int
 	return many[Wait](ctx, s.Pool, `select (memory->'plan'->>'computed_seconds')::double precision predicted, held_seconds held from rollouts
 		where environment = $1 and tenant = $2 and state = 'done' and outcome = 'promoted' and held_seconds > 0
 		and (memory->'plan'->>'computed_seconds')::double precision > 0 order by created_at desc limit $3`, environment, tenant, limit)
-}
-
-// TellRehearsal writes down how far a rehearsal is.
-func (s *Store) TellRehearsal(ctx context.Context, id, progress string) error {
-	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'running', progress = $2, revision = revision + 1 where id = $1 and state <> 'done'", id, progress)
-	return err
-}
-
-// EndRehearsal writes down what came of it.
-func (s *Store) EndRehearsal(ctx context.Context, id, outcome, progress string, report any) error {
-	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'done', outcome = $2, progress = $3, report = $4, revision = revision + 1, finished_at = now() where id = $1 and state <> 'done'",
-		id, outcome, progress, report)
-	return err
-}
-
-// EndRehearsals ends those that a killed server left: nothing of them goes on.
-func (s *Store) EndRehearsals(ctx context.Context, why string) error {
-	_, err := s.Pool.Exec(ctx, "update rehearsals set state = 'done', outcome = 'unfinished', progress = $1, revision = revision + 1, finished_at = now() where state <> 'done'", why)
-	return err
 }

@@ -118,8 +118,9 @@ func (h *Rehearsal) Close() error {
 	return h.decoy.Close()
 }
 
-// SweepRehearsals removes what is left of all rehearsals of this Waybill: call it when none runs.
-func (r *Runtime) SweepRehearsals(ctx context.Context) error {
+// SweepRehearsals removes what is left of those rehearsals of this Waybill that are over. Each is asked about after it was seen here, so that one
+// that another server begins meanwhile is left alone.
+func (r *Runtime) SweepRehearsals(ctx context.Context, over func(ctx context.Context, id string) (bool, error)) error {
 	all, err := r.Environments(ctx)
 	if err != nil {
 		return err
@@ -133,10 +134,16 @@ func (r *Runtime) SweepRehearsals(ctx context.Context) error {
 	}
 	slices.Sort(all)
 	for _, environment := range slices.Compact(all) {
-		if !strings.HasPrefix(environment, copies) {
+		id, ok := strings.CutPrefix(environment, copies)
+		if !ok {
 			continue
 		}
-		r.log.InfoContext(ctx, "removing what a killed rehearsal left in the cluster", "rehearsal", strings.TrimPrefix(environment, copies))
+		if ended, err := over(ctx, id); err != nil {
+			return fmt.Errorf("find out whether rehearsal %s is over: %w", id, err)
+		} else if !ended {
+			continue
+		}
+		r.log.InfoContext(ctx, "removing what a killed rehearsal left in the cluster", "rehearsal", id)
 		if err := r.removeCopies(ctx, environment); err != nil {
 			return err
 		}

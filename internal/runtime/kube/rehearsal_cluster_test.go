@@ -30,7 +30,7 @@ func TestRehearsalIsShutIn(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, r.RemoveEnvironment(context.WithoutCancel(t.Context()), "production"))
-		require.NoError(t, r.SweepRehearsals(context.WithoutCancel(t.Context())))
+		require.NoError(t, r.SweepRehearsals(context.WithoutCancel(t.Context()), isOver))
 		left, err := r.Leftovers(context.WithoutCancel(t.Context()))
 		require.NoError(t, err)
 		require.Empty(t, left)
@@ -94,7 +94,14 @@ func TestRehearsalIsShutIn(t *testing.T) {
 
 	// Another process's rehearsal, killed while its pod runs.
 	require.NoError(t, h.StartJob(ctx, runtime.Job{Name: "hangs", Image: image, Command: []string{"odoo", "job", "hang"}}))
-	require.NoError(t, r.SweepRehearsals(ctx))
+	require.NoError(t, r.SweepRehearsals(ctx, func(_ context.Context, id string) (bool, error) {
+		require.Equal(t, "shutin", id)
+		return false, nil
+	}))
+	_, err = h.Job(ctx, "", "hangs")
+	require.NoError(t, err, "another server may run it")
+	require.DirExists(t, h.DataDir("", sharedGroup))
+	require.NoError(t, r.SweepRehearsals(ctx, isOver))
 	_, err = h.Job(ctx, "", "hangs")
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 	all, err := r.Environments(ctx)
@@ -103,5 +110,7 @@ func TestRehearsalIsShutIn(t *testing.T) {
 	_, err = os.Stat(filepath.Join(r.opt.DataDir, environmentDir(h.environment)))
 	require.ErrorIs(t, err, os.ErrNotExist, "the copy of the filestore")
 	require.DirExists(t, r.DataDir("production", sharedGroup))
-	require.NoError(t, r.SweepRehearsals(ctx), "twice is fine")
+	require.NoError(t, r.SweepRehearsals(ctx, isOver), "twice is fine")
 }
+
+func isOver(context.Context, string) (bool, error) { return true, nil }
