@@ -86,7 +86,7 @@ test-faults: ## Releases that fail in business alone, promoted on a real Odoo: e
 
 .PHONY: test-kube
 test-kube: ## On a real Kubernetes, make cluster's, stopped afterwards, or yours (docs/kubernetes.md): the conformance suite of runtimes, Waybill's own chart, chaos, and the demo's story on a real Odoo
-	$(WITH) build packages base -- hack/test.sh kube
+	$(WITH) build cluster packages base -- hack/test.sh kube
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for half a minute

@@ -3,6 +3,7 @@
 # and a volume. Every command is idempotent, says what it does on stderr, and prints only what a caller evaluates.
 #
 #   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes and Traefik)
+#   hack/cluster.sh tools           build only what "up" would build
 #   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where everything is, with its password
 #   hack/cluster.sh status          what runs
 #   hack/cluster.sh kill PART       end kubelet, kube-apiserver, redis or postgres as kill -9 does; start PART starts it again
@@ -636,6 +637,7 @@ locked() {
 }
 
 case "${1:-}" in
+tools) need_root && locked tools_of_cluster ;;
 up) locked up ;;
 down) locked down ;;
 env) env_lines ;;
@@ -643,7 +645,7 @@ status) status ;;
 kill) locked kill_part "${2:-}" ;;
 start) locked start_part "${2:-}" ;;
 *)
-	echo "usage: hack/cluster.sh up|env|status|down|kill PART|start PART" >&2
+	echo "usage: hack/cluster.sh up|tools|env|status|down|kill PART|start PART" >&2
 	exit 2
 	;;
 esac

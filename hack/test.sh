@@ -72,7 +72,7 @@ integration() {
 openid() {
 	local tools
 	tools=$(hack/tools.sh openid)
-	WAYBILL_TEST_OPENID=$tools/openid go test -tags openid -count=1 -run 'Provider|CodeOfAnother' ./internal/openid ./internal/api
+	WAYBILL_TEST_OPENID=$tools/server go test -tags openid -count=1 -run 'Provider|CodeOfAnother' ./internal/openid ./internal/api
 }
 
 # Somebody else's forge, as a process of its own. Builds Gitea the first time, which takes minutes.

@@ -46,13 +46,20 @@ esac
 key=$({ cat "$module/go.mod" "$module/go.sum"; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16)
 bin=$cache/tools/$key
 
-# build NAME PACKAGE [LDFLAGS]
+# build LDFLAGS PACKAGE... builds those that are not there, in one go: what they share is compiled once, and while one is linked, the next is compiled.
 build() {
-	[ ! -x "$bin/$1" ] || return 0
-	echo "tools: build $1 into $bin" >&2
-	mkdir -p "$bin"
-	(cd "$module" && go build -p 2 -ldflags "${3:-}" -o "$bin/.$1.$$" "$2")
-	mv "$bin/.$1.$$" "$bin/$1"
+	local flags=$1 missing=() package new
+	shift
+	for package in "$@"; do
+		[ -x "$bin/${package##*/}" ] || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	echo "tools: build ${missing[*]##*/} into $bin" >&2
+	new=$bin/.new.$$
+	mkdir -p "$new"
+	(cd "$module" && go build -p 2 -ldflags "$flags" -o "$new/" "${missing[@]}")
+	mv "$new"/* "$bin/"
+	rmdir "$new"
 }
 
 case $tool in
@@ -62,9 +69,7 @@ kube)
 	minor=${version#v1.}
 	said=k8s.io/component-base/version
 	flags="-s -w -X $said.gitVersion=$version -X $said.gitMajor=1 -X $said.gitMinor=${minor%%.*}"
-	for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
-		build $program "k8s.io/kubernetes/cmd/$program" "$flags"
-	done
+	build "$flags" k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl}
 	;;
 traefik)
 	if [ ! -e "$bin/crds.yml" ]; then # the kinds that it brings to a cluster
@@ -72,7 +77,7 @@ traefik)
 		from=$(cd "$module" && go mod download github.com/traefik/traefik/v3 && go list -m -f '{{.Dir}}' github.com/traefik/traefik/v3)
 		install -m 644 "$from/docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml" "$bin/crds.yml"
 	fi
-	build traefik "$package" "-s -w"
+	build "-s -w" "$package"
 	;;
 gitea)
 	if [ ! -x "$bin/gitea" ]; then # what it reads beside it
@@ -80,8 +85,8 @@ gitea)
 		from=$(cd "$module" && go mod download "$package" && go list -m -f '{{.Dir}}' "$package")
 		cp -R --no-preserve=mode "$from/options" "$from/templates" "$from/public" "$bin/"
 	fi
-	build gitea "$package"
+	build "" "$package"
 	;;
-*) build "$tool" "$package" ;;
+*) build "" "$package" ;;
 esac
 echo "$bin"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs a command with the real parts that it names, and stops afterwards what was started for it.
 #
-#   hack/with.sh [build] [packages] [docker] [base] -- COMMAND...
+#   hack/with.sh [build] [cluster] [packages] [docker] [base] -- COMMAND...
 #
 #   build     bin/waybill; beside the parts that come after it, since the first time all of them take minutes
+#   cluster   the programs of hack/cluster.sh, beside the others too; not where WAYBILL_KUBE_REGISTRY names a cluster of the user's
 #   packages  Debian packages; installs those that are missing (as root; otherwise names them)
 #   docker    a Docker Engine; starts one when none answers
 #   base      the base image in the cache; makes it when it is not there
@@ -17,17 +18,17 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	parts+=("$1")
 	shift
 done
-[ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [build] [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
+[ "${1:-}" = -- ] && [ $# -gt 1 ] || { echo "usage: hack/with.sh [build] [cluster] [packages] [docker] [base] -- COMMAND..." >&2; exit 2; }
 shift
 
 engine=no  # whether it was started here
-building= # the process group of the build, while it runs
+builds=() # the process groups of what is built beside the rest, while they run
 finish() {
 	local code=$?
 	trap - EXIT INT TERM
-	if [ -n "$building" ]; then
+	for building in "${builds[@]}"; do
 		kill -- "-$building" 2>/dev/null || true
-	fi
+	done
 	if [ "$engine" = yes ]; then # not one that somebody else has started and works with
 		hack/setup.sh stop || echo "with: hack/setup.sh stop failed" >&2
 	fi
@@ -37,13 +38,21 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# beside COMMAND... runs it while the other parts are made, in a process group of its own, so that all of it can be ended where another fails.
+beside() {
+	MAKEFLAGS='' setsid "$@" </dev/null &
+	builds+=($!)
+}
+
 for part in "${parts[@]}"; do
 	start=$SECONDS
 	case $part in
 	build)
-		# A process group of its own, so that all of it can be ended where another part fails.
-		MAKEFLAGS='' setsid make --no-print-directory build </dev/null &
-		building=$!
+		beside make --no-print-directory build
+		continue
+		;;
+	cluster)
+		[ -n "${WAYBILL_KUBE_REGISTRY:-}" ] || beside hack/cluster.sh tools
 		continue
 		;;
 	packages) hack/setup.sh packages ;;
@@ -62,9 +71,9 @@ for part in "${parts[@]}"; do
 	esac
 	echo "with: $part ready after $((SECONDS - start)) s"
 done
-if [ -n "$building" ]; then
-	wait "$building" || { building='' && echo "with: make build failed; see above" >&2 && exit 1; }
-	building=
-	echo "with: build ready after $SECONDS s"
-fi
+for building in "${builds[@]}"; do
+	wait "$building" || { echo "with: a build failed; see above" >&2 && exit 1; }
+done
+[ ${#builds[@]} -eq 0 ] || echo "with: builds ready after $SECONDS s"
+builds=()
 "$@"
