@@ -1,7 +1,7 @@
 """Takes hold of the process once, according to its role."""
 import logging
 
-from . import guard, paths, pool
+from . import filestore, guard, paths, pool
 
 _logger = logging.getLogger(__name__)
 _installed = False
@@ -13,6 +13,8 @@ def install():
         return
     _installed = True
     guard.install()
+    # Also in an update, which writes attachments. Before peace.py, which keeps files from being collected.
+    filestore.install()
     if paths.ROLE == "update":
         return
     if not paths.ROLE and pool.current() is None:

@@ -6,6 +6,7 @@ CONFIG_DIR = "/etc/waybill"
 POOL_FILE = os.path.join(CONFIG_DIR, "pool.json")
 KEY_FILE = os.path.join(CONFIG_DIR, "bridge.key")
 ODOO_CONF_FILE = os.path.join(CONFIG_DIR, "odoo.conf")
+FILES_FILE = os.path.join(CONFIG_DIR, "files.json")  # only where files of attachments are in object storage
 SESSIONS_FILE = os.path.join(CONFIG_DIR, "sessions.json")  # only where sessions are kept in Redis
 JOB_FILE = os.path.join(CONFIG_DIR, "job.json")
 OUT_DIR = "/run/waybill/out"

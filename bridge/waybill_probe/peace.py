@@ -129,15 +129,20 @@ def _patch_assets():
 # -- files: while a checkpoint copies the filestore nothing is collected
 
 
+def held(database):
+    """Whether a checkpoint copies the files of a database."""
+    tenant = pool.tenant(database)
+    return bool(tenant and tenant.gc_hold)
+
+
 def _patch_files():
     from odoo.addons.base.models.ir_attachment import IrAttachment
 
     stock = IrAttachment._gc_file_store_unsafe
 
     def _gc_file_store_unsafe(self):
-        tenant = pool.tenant(self.env.cr.dbname)
-        if tenant and tenant.gc_hold:
-            _logger.info("files of %s are not collected: a checkpoint holds them", tenant.database)
+        if held(self.env.cr.dbname):
+            _logger.info("files of %s are not collected: a checkpoint holds them", self.env.cr.dbname)
             return None
         return stock(self)
 

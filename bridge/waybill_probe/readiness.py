@@ -3,7 +3,7 @@ import time
 
 import psycopg2
 
-from . import compat, pool, sessions
+from . import compat, filestore, pool, sessions
 
 
 def check(database):
@@ -11,7 +11,7 @@ def check(database):
     config = pool.current()
     tenant = config.tenant_of_database(database)
     answer = {"ready": False, "release": config.release, "generation": config.generation, "seconds": 0.0}
-    answer["reason"] = sessions.problem()
+    answer["reason"] = sessions.problem() or filestore.problem(database)
     if answer["reason"]:
         return answer
     started = time.monotonic()

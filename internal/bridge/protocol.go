@@ -11,7 +11,7 @@ const Protocol = 1
 const (
 	AddonsPath   = "/opt/waybill/addons" // the product's own modules
 	BridgePath   = "/opt/waybill/bridge" // holds waybill_probe
-	ConfigDir    = "/etc/waybill"        // odoo.conf, pool.json, bridge.key, sessions.json, job.json
+	ConfigDir    = "/etc/waybill"        // odoo.conf, pool.json, bridge.key, sessions.json, files.json, job.json
 	DataDir      = "/var/lib/odoo"       // filestore and sessions, shared by the pools of a group
 	OutDir       = "/run/waybill/out"    // where a job writes result.json
 	PostgresDir  = "/run/waybill/pg"     // socket folder of the tenants' server, where it is on this machine
@@ -19,6 +19,7 @@ const (
 	KeyFile      = "bridge.key"
 	OdooConfFile = "odoo.conf"
 	SessionsFile = "sessions.json" // only where sessions are kept in Redis
+	FilesFile    = "files.json"    // only where files of attachments are in object storage
 	JobFile      = "job.json"
 	ResultFile   = "result.json"
 )
@@ -61,6 +62,15 @@ type SessionsConfig struct {
 	URL      string `json:"url"` // redis:// or rediss://, without a password
 	Password string `json:"password,omitempty"`
 	Prefix   string `json:"prefix"` // of all keys; the database's name follows
+}
+
+// FilesConfig is files.json: where files of attachments are, if not in a folder. It holds the token. A process reads it once. DataDir
+// holds nothing but copies of them then, and Odoo's sessions.
+type FilesConfig struct {
+	Protocol int    `json:"protocol"`
+	URL      string `json:"url"`   // of the gateway, http:// or https://
+	Token    string `json:"token"` // of the group
+	Cache    int64  `json:"cache"` // bytes of copies that a pod keeps; what was used in the last ten minutes is kept beyond it
 }
 
 // Readiness is the answer to GET /waybill/v1/ready?db=NAME.
