@@ -22,7 +22,7 @@ const (
 	// DefaultLimit is the largest file that is taken, in bytes.
 	DefaultLimit = 4 << 30
 	// DefaultUploads is how many files are taken at a time: each costs the memory that a bucket's client keeps of it on its way.
-	DefaultUploads = 16
+	DefaultUploads = 8
 
 	// The slowest client that is waited for: this long, and for each second more this many bytes.
 	grace   = time.Minute
@@ -39,8 +39,8 @@ var errSilent = errors.New("the bucket has not answered in time")
 // Options say what a gateway stands before.
 type Options struct {
 	Key []byte // of the tokens
-	// Open is the store of a database below a token's prefix, "ENVIRONMENT/GROUP/". The database's name may be any of PostgreSQL's.
-	Open    func(prefix, database string) (filestore.Store, error)
+	// Store is that of a database below a token's prefix, "ENVIRONMENT/GROUP/". The database's name may be any of PostgreSQL's: see Segment.
+	Store   func(prefix, database string) filestore.Store
 	Ready   func(context.Context) error // whether what the stores are in can be used; nil: always
 	Limit   int64                       // bytes of a file; 0: DefaultLimit
 	Uploads int                         // at a time, half of them by one group; 0: DefaultUploads
@@ -120,11 +120,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", allowed[what])
 		return refuse(http.StatusMethodNotAllowed, "%s is not what can be done with it: %s", r.Method, allowed[what])
 	}
-	store, err := g.Open(prefix, database)
-	if err != nil {
-		return err
-	}
-	return do(&request{w, r, prefix, store, name})
+	return do(&request{w, r, prefix, g.Store(prefix, database), name})
 }
 
 func (g *Gateway) ready(ctx context.Context) error {

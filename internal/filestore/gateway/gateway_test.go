@@ -10,14 +10,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +23,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
 
 	"github.com/waybill-dev/waybill/internal/filestore"
 )
@@ -35,14 +35,15 @@ const key = "0123456789abcdef0123456789abcdef"
 type stand struct {
 	*Gateway
 	t      *testing.T
-	bucket *memory
+	bucket *blob.Bucket
 	url    string
 	client *http.Client
 }
 
 func setup(t *testing.T, change ...func(*Options)) *stand {
-	s := &stand{t: t, bucket: &memory{objects: map[string][]byte{}}, client: &http.Client{Transport: &http.Transport{}}}
-	o := Options{Key: []byte(key), Log: slog.New(slog.DiscardHandler), Open: s.bucket.open}
+	s := &stand{t: t, bucket: memblob.OpenBucket(nil), client: &http.Client{Transport: &http.Transport{}}}
+	t.Cleanup(func() { _ = s.bucket.Close() })
+	o := Options{Key: []byte(key), Log: slog.New(slog.DiscardHandler), Store: InBucket(s.bucket), Ready: Listed(s.bucket)}
 	for _, f := range change {
 		f(&o)
 	}
@@ -90,9 +91,16 @@ func (s *stand) ask(r *http.Request) (*http.Response, string) {
 
 func (s *stand) keys() []string {
 	s.t.Helper()
-	s.bucket.mu.Lock()
-	defer s.bucket.mu.Unlock()
-	return slices.Collect(maps.Keys(s.bucket.objects))
+	var found []string
+	it := s.bucket.List(nil)
+	for {
+		o, err := it.Next(s.t.Context())
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		require.NoError(s.t, err)
+		found = append(found, o.Key)
+	}
 }
 
 const one, other = "production/shared/", "production/wholesale/"
@@ -242,11 +250,8 @@ func (s *stand) raw(method, path string, length int) net.Conn {
 func TestCutUploadLeavesNothing(t *testing.T) {
 	gone := make(chan error, 1)
 	s := setup(t, func(o *Options) {
-		open := o.Open
-		o.Open = func(prefix, database string) (filestore.Store, error) {
-			store, err := open(prefix, database)
-			return told{store, gone}, err
-		}
+		store := o.Store
+		o.Store = func(prefix, database string) filestore.Store { return told{store(prefix, database), gone} }
 	})
 	content := make([]byte, 3<<20)
 	c := s.raw("PUT", "/v1/acme/"+name(content), len(content))
@@ -312,7 +317,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		most.Store(max(most.Load(), m.HeapAlloc))
 	}
 	s := setup(t, func(o *Options) {
-		o.Open = func(string, string) (filestore.Store, error) { return sink{size: size, look: look}, nil }
+		o.Store = func(string, string) filestore.Store { return sink{size: size, look: look} }
 	})
 	look()
 	before := most.Load()
@@ -395,7 +400,7 @@ func TestBucketAway(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := broken{hangs}
 			g := New(Options{Key: []byte(key), Log: slog.New(slog.DiscardHandler), Ready: b.do,
-				Open: func(string, string) (filestore.Store, error) { return b, nil }})
+				Store: func(string, string) filestore.Store { return b }})
 			file, mark := "/v1/acme/"+name([]byte("x")), "/v1/acme/checklist/"+name([]byte("x"))
 			for _, c := range [][2]string{{"GET", file}, {"HEAD", file}, {"PUT", file}, {"DELETE", file}, {"PUT", mark}, {"DELETE", mark}, {"GET", "/v1/acme/checklist"}, {"GET", "/readyz"}} {
 				r := httptest.NewRequest(c[0], c[1], strings.NewReader("x"))
@@ -415,7 +420,7 @@ func TestBucketAway(t *testing.T) {
 // What breaks off on its way from the bucket is not taken for the whole.
 func TestBrokenOnItsWay(t *testing.T) {
 	s := setup(t, func(o *Options) {
-		o.Open = func(string, string) (filestore.Store, error) { return short{}, nil }
+		o.Store = func(string, string) filestore.Store { return short{} }
 	})
 	answer, err := s.client.Do(s.request(one, "GET", "/v1/acme/"+name([]byte("x")), nil))
 	if err == nil {
@@ -470,16 +475,16 @@ func TestUploadsAtATime(t *testing.T) {
 func TestEnd(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	g := New(Options{Key: []byte(key), Log: slog.New(slog.DiscardHandler),
-		Open: func(string, string) (filestore.Store, error) {
+		Store: func(string, string) filestore.Store {
 			close(entered)
 			<-release
-			return sink{size: 10, look: func() {}}, nil
+			return sink{size: 10, look: func() {}}
 		}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- g.Serve(ctx, l, 300*time.Millisecond) }()
+	go func() { ended <- g.serveOn(ctx, l, 300*time.Millisecond) }()
 	s := &stand{t: t, url: "http://" + l.Addr().String(), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	got := make(chan int, 1)
 	go func() {
@@ -506,7 +511,7 @@ func TestReadKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	_, err := ReadKey(path)
 	require.ErrorContains(t, err, "no such file")
-	for content, says := range map[string]string{"": "has 0 characters", "short\n": "has 5 characters", key + " " + key: "expected one line", key + "\n" + key: "expected one line", key + "\x00": "expected one line"} {
+	for content, says := range map[string]string{"": "has 0 characters", "short\n": "has 5 characters", key + " " + key: "or one line", key + "\n" + key: "or one line", key + "\x00": "or one line"} {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		_, err := ReadKey(path)
 		require.ErrorContains(t, err, says, "%q", content)
@@ -515,4 +520,18 @@ func TestReadKey(t *testing.T) {
 	got, err := ReadKey(path)
 	require.NoError(t, err)
 	require.Equal(t, key, string(got))
+	raw := bytes.Repeat([]byte("\x00\n"), 16)
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	got, err = ReadKey(path)
+	require.NoError(t, err)
+	require.Equal(t, raw, got)
+}
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	bucket, file := "file://"+filepath.Join(dir, "bucket"), filepath.Join(dir, "key")
+	require.ErrorContains(t, Run(t.Context(), "127.0.0.1:0", bucket, file, nil), "read the key of the tokens")
+	require.NoError(t, os.WriteFile(file, []byte(key), 0o600))
+	require.ErrorContains(t, Run(t.Context(), "127.0.0.1:0", "gopher://x", file, nil), "open bucket gopher://x")
+	require.ErrorContains(t, Run(t.Context(), "256.0.0.1:0", bucket, file, nil), "listen on 256.0.0.1:0")
 }
