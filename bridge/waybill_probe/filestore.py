@@ -136,6 +136,7 @@ def install():
         raise SystemExit(1) from error
     _files = Files(client, local)
     _patch_attachments(_files)
+    _patch_commit()
     _patch_errors()
     _logger.info("files are in object storage, behind %s", where.url)
 
@@ -155,6 +156,41 @@ def _guard(what, *arguments):
         if http.request:
             raise Unavailable() from error
         raise
+
+
+def _spoil(cr):
+    """A file could not be stored, and the row that names it is in the transaction already: it must not be committed, also where the error is
+    swallowed, as by Odoo's own upload. So the database refuses the rest, up to a savepoint from before that row, if there is one.
+    """
+    import psycopg2
+
+    cr.waybill_spoiled = True
+    try:
+        cr._obj.execute("SELECT 'a file could not be stored: nothing of this transaction is committed'::int")
+    except psycopg2.Error:
+        _logger.info("a file could not be stored: nothing of the transaction is committed", exc_info=True)
+
+
+def _patch_commit():
+    """A commit of such a transaction is told that it was none; PostgreSQL would not say so."""
+    import psycopg2.extensions
+
+    from odoo import sql_db
+
+    stock = sql_db.Cursor.commit
+
+    def commit(self):
+        failed = psycopg2.extensions.TRANSACTION_STATUS_INERROR
+        if vars(self).get("waybill_spoiled") and self._cnx.info.transaction_status == failed:
+            self.rollback()
+            _guard(_not_committed)
+        return stock(self)
+
+    sql_db.Cursor.commit = commit
+
+
+def _not_committed():
+    raise gateway.Away("a file could not be stored: nothing was committed")
 
 
 def _plain(fname):
@@ -214,8 +250,12 @@ def _patch_attachments(files):
         fname, path = self._get_path(bin_value, checksum)
         if not copies.NAME.match(fname):
             raise ValueError("%r is no name of a file" % fname)
-        if not _guard(files.write, self.env.cr.dbname, fname, path, bin_value):
-            _compare(self, bin_value, path)
+        try:
+            if not _guard(files.write, self.env.cr.dbname, fname, path, bin_value):
+                _compare(self, bin_value, path)
+        except BaseException:
+            _spoil(self.env.cr)
+            raise
         return fname
 
     def _mark_for_gc(self, fname):

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -236,11 +237,18 @@ func (b *bundle) container(name, addons, role string, files map[string][]byte, m
 			return nil, err
 		}
 	}
+	data := "data"
+	if files[FilesFile] != nil { // of copies alone: each process is a pod of its own
+		data = name + "-data"
+		if err := b.mkdir(data, odooUser); err != nil {
+			return nil, err
+		}
+	}
 	args := []string{
 		"run", "--name", name, "--user", fmt.Sprintf("%d:%d", odooUser, odooUser),
 		"-e", "HOME=/var/lib/odoo", "-e", "WAYBILL_ROLE=" + role,
 		"-v", filepath.Join(b.dir, "pg") + ":" + PostgresDir,
-		"-v", filepath.Join(b.dir, "data") + ":" + DataDir,
+		"-v", filepath.Join(b.dir, data) + ":" + DataDir,
 		"-v", filepath.Join(b.dir, etc) + ":" + ConfigDir + ":ro",
 		"-v", filepath.Join(b.addons, addons) + ":" + AddonsPath + ":ro",
 		"-v", b.bridge + ":" + BridgePath + ":ro",
@@ -250,6 +258,11 @@ func (b *bundle) container(name, addons, role string, files map[string][]byte, m
 
 // run runs waybill_update to its end, with the addons of v1 or v2.
 func (b *bundle) run(ctx context.Context, addons string, job Job) (JobResult, int, string) {
+	return b.runWith(ctx, addons, job, nil, "none")
+}
+
+// runWith has further files in /etc/waybill, and a network.
+func (b *bundle) runWith(ctx context.Context, addons string, job Job, files map[string][]byte, network string) (JobResult, int, string) {
 	var result JobResult
 	content, err := json.Marshal(job)
 	if err != nil {
@@ -259,8 +272,10 @@ func (b *bundle) run(ctx context.Context, addons string, job Job) (JobResult, in
 	if err := b.mkdir(name+"-out", odooUser); err != nil {
 		return result, -1, err.Error()
 	}
-	args, err := b.container(name, addons, "update", map[string][]byte{OdooConfFile: []byte(odooConf), JobFile: content},
-		"--rm", "--network", "none", "-v", filepath.Join(b.dir, name+"-out")+":"+OutDir)
+	all := map[string][]byte{OdooConfFile: []byte(odooConf), JobFile: content}
+	maps.Copy(all, files)
+	args, err := b.container(name, addons, "update", all,
+		"--rm", "--network", network, "-v", filepath.Join(b.dir, name+"-out")+":"+OutDir)
 	if err != nil {
 		return result, -1, err.Error()
 	}

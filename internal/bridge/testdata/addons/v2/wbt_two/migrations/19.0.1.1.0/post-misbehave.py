@@ -36,6 +36,15 @@ def migrate(cr, version):
         cr.execute("SELECT pg_sleep(600)")
     if mode == "exit":
         raise SystemExit(0)
+    if mode in ("file", "file swallowed"):
+        from odoo import api
+
+        try:
+            api.Environment(cr, 1, {})["ir.attachment"].create({"name": "wbt", "raw": b"of an update", "public": True})
+        except Exception:
+            if mode == "file":
+                raise
+            _logger.info("no matter")
     if mode == "hold":
         # For the test of two updates at once: waits until the test lets go.
         cr.execute("SELECT pg_advisory_xact_lock(42)")
