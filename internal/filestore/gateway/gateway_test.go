@@ -468,6 +468,16 @@ func TestUploadsAtATime(t *testing.T) {
 		require.NoError(t, <-waited)
 		done[1]()
 		require.Empty(t, s.all)
+
+		// Who waited for the others in vain leaves nothing taken.
+		s = newSlots(1)
+		d, err = s.take(t.Context(), one)
+		require.NoError(t, err)
+		_, err = s.take(t.Context(), other)
+		require.ErrorContains(t, err, "too many files")
+		d()
+		_, err = s.take(t.Context(), other)
+		require.NoError(t, err)
 	})
 }
 
