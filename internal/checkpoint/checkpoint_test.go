@@ -77,10 +77,10 @@ func TestRoundTrip(t *testing.T) {
 	away.TempDir = b.store.TempDir
 	want := b.content(b.db)
 	to := b.target("cp_roundtrip_new")
-	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(to.Filestore, extra)), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(to.Filestore, extra), []byte("one more"), 0o600))
-	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(to.Filestore, b.files[1])), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(to.Filestore, b.files[1]), []byte("something else"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(to.Filestore.String(), extra)), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(to.Filestore.String(), extra), []byte("one more"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(to.Filestore.String(), b.files[1])), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(to.Filestore.String(), b.files[1]), []byte("something else"), 0o600))
 	r, err := away.Restore(ctx, m2.Ref(), to, nil)
 	require.NoError(t, err)
 	require.Empty(t, r.Warnings)
@@ -89,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 	require.Equal(t, 1, r.FilesKept)
 	require.Equal(t, []string{b.files[1]}, r.Conflicts, "told, and not replaced")
 	require.Len(t, r.Missing, 3)
-	raw, err := os.ReadFile(filepath.Join(to.Filestore, b.files[1]))
+	raw, err := os.ReadFile(filepath.Join(to.Filestore.String(), b.files[1]))
 	require.NoError(t, err)
 	require.Equal(t, "something else", string(raw))
 	for _, f := range m.Files {
@@ -98,7 +98,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		want, err := os.ReadFile(filepath.Join(b.filestore, f.Name))
 		require.NoError(t, err)
-		got, err := os.ReadFile(filepath.Join(to.Filestore, f.Name))
+		got, err := os.ReadFile(filepath.Join(to.Filestore.String(), f.Name))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/long"
 )
 
@@ -140,7 +141,7 @@ func TestRestoreKilled(t *testing.T) {
 		_, err := b.store.Restore(ctx, ref, to, nil)
 		require.NoError(t, err, at.Stage)
 		require.Equal(t, want, b.content(to.Database))
-		parts, err := filepath.Glob(filepath.Join(to.Filestore, "*", "[0-9a-f]*"))
+		parts, err := filepath.Glob(filepath.Join(to.Filestore.String(), "*", "[0-9a-f]*"))
 		require.NoError(t, err)
 		require.Len(t, parts, 40)
 	}
@@ -221,14 +222,14 @@ func TestFullDisk(t *testing.T) {
 		}
 		m := b.capture("")
 		to := b.target("cp_fulldisk_new")
-		to.Filestore = filepath.Join(tiny(t, 1<<20), "filestore")
+		to.Filestore = filestore.Dir(filepath.Join(tiny(t, 1<<20), "filestore"))
 		_, err := b.store.Restore(t.Context(), m.Ref(), to, nil)
 		require.ErrorIs(t, err, ErrNoSpace)
 		exists, err := b.server.Exists(t.Context(), to.Database)
 		require.NoError(t, err)
 		require.False(t, exists)
 		for _, pattern := range []string{"*/.waybill-*"} {
-			left, _ := filepath.Glob(filepath.Join(to.Filestore, pattern))
+			left, _ := filepath.Glob(filepath.Join(to.Filestore.String(), pattern))
 			require.Empty(t, left)
 		}
 	})
@@ -317,7 +318,7 @@ func TestS3(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 41, r.FilesAdded)
 	require.Equal(t, b.content(b.db), b.content(to.Database))
-	require.FileExists(t, filepath.Join(to.Filestore, large))
+	require.FileExists(t, filepath.Join(to.Filestore.String(), large))
 
 	require.NoError(t, s.remove(ctx, m.Ref().fileKey(large)))
 	_, err = s.Verify(ctx, m.Ref(), nil)

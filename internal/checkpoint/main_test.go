@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/postgres/postgrestest"
 )
@@ -192,13 +193,13 @@ func (b *bundle) describe(conn *pgx.Conn, out map[string]string) {
 }
 
 func (b *bundle) subject(id string) Subject {
-	return Subject{ID: id, Environment: "production", Tenant: "acme", Database: b.db, AdminURL: cluster(b.t).URL("postgres"), Filestore: b.filestore,
+	return Subject{ID: id, Environment: "production", Tenant: "acme", Database: b.db, AdminURL: cluster(b.t).URL("postgres"), Filestore: filestore.Dir(b.filestore),
 		Config: Config{Release: "sha256:abc", Owner: b.owner}}
 }
 
 func (b *bundle) target(db string) Target {
 	b.t.Cleanup(func() { require.NoError(b.t, b.server.Drop(context.Background(), db)) })
-	return Target{AdminURL: cluster(b.t).URL("postgres"), Database: db, Owner: b.owner, Filestore: filepath.Join(b.t.TempDir(), "restored"), Jobs: 2}
+	return Target{AdminURL: cluster(b.t).URL("postgres"), Database: db, Owner: b.owner, Filestore: filestore.Dir(filepath.Join(b.t.TempDir(), "restored")), Jobs: 2}
 }
 
 func (b *bundle) capture(id string) *Manifest {

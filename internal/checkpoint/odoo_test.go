@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // A real Odoo's database and filestore there and back: made by Odoo itself through a login role behind the fence, captured,
@@ -48,7 +50,7 @@ func TestRealOdoo(t *testing.T) {
 	require.NotContains(t, out, " CRITICAL ")
 
 	sub := b.subject("")
-	sub.Database, sub.Filestore = db, filepath.Join(data, "filestore", db)
+	sub.Database, sub.Filestore = db, filestore.Dir(filepath.Join(data, "filestore", db))
 	begun := time.Now()
 	m, err := b.store.Capture(ctx, sub, nil)
 	require.NoError(t, err)
@@ -67,7 +69,7 @@ func TestRealOdoo(t *testing.T) {
 	second := time.Since(begun)
 
 	want := b.rows(db)
-	require.NoError(t, os.RemoveAll(sub.Filestore))
+	require.NoError(t, os.RemoveAll(sub.Filestore.String()))
 	to := Target{AdminURL: cluster(t).URL("postgres"), Database: db + "_new", Owner: b.owner, Filestore: sub.Filestore}
 	t.Cleanup(func() {
 		require.NoError(t, b.server.Drop(ctx, to.Database))

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/postgres"
 )
 
@@ -372,17 +373,13 @@ func (s *Store) addFiles(ctx context.Context, m *Manifest, to Target, out *Resto
 	if len(m.Files) == 0 {
 		return nil
 	}
-	if to.Filestore == "" {
-		return fmt.Errorf("the checkpoint has %d files and no folder is given for the filestore", len(m.Files))
+	if to.Filestore == nil {
+		return fmt.Errorf("the checkpoint has %d files and no place is given for the filestore", len(m.Files))
 	}
 	for _, f := range m.Files {
-		if !validFile(f.Name) {
+		if !filestore.Valid(f.Name) {
 			return fmt.Errorf("the manifest is %w: %q is no file of a filestore", ErrDamaged, f.Name)
 		}
-	}
-	own, err := ownerOf(to.Filestore)
-	if err != nil {
-		return fmt.Errorf("look at the filestore's folder: %w", err)
 	}
 	total := int64(len(m.Files))
 	var mu sync.Mutex
@@ -391,16 +388,16 @@ func (s *Store) addFiles(ctx context.Context, m *Manifest, to Target, out *Resto
 	group.SetLimit(s.parallel())
 	for _, f := range m.Files {
 		group.Go(func() error {
-			added, conflict, err := s.addFile(ctx, m.Info.Ref(), to.Filestore, f, own)
+			added, err := s.addFile(ctx, m.Info.Ref(), to.Filestore, f)
 			if err != nil {
 				return fmt.Errorf("add %s to the filestore: %w", f.Name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case added:
+			switch added {
+			case filestore.New:
 				out.FilesAdded++
-			case conflict:
+			case filestore.Conflict:
 				out.Conflicts = append(out.Conflicts, f.Name)
 			default:
 				out.FilesKept++

@@ -11,6 +11,8 @@ import (
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
+
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // A capture may rely on a file that is stored already, just while another process deletes files that
@@ -247,7 +249,7 @@ func (s *Store) collect(ctx context.Context, env, tenant string) (err error) {
 }
 
 func fileSum(name string) (sum [20]byte, ok bool) {
-	if !validFile(name) {
+	if !filestore.Valid(name) {
 		return sum, false
 	}
 	_, err := hex.Decode(sum[:], []byte(name[3:]))

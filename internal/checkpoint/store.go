@@ -33,6 +33,8 @@ import (
 	_ "gocloud.dev/blob/fileblob" // file:///folder
 	_ "gocloud.dev/blob/memblob"  // mem://, for tests
 	_ "gocloud.dev/blob/s3blob"   // s3://bucket?region=…
+
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // What goes wrong with checkpoints; errors.Is tells them apart.
@@ -40,7 +42,7 @@ var (
 	ErrNotFound   = errors.New("does not exist")
 	ErrNoIdentity = errors.New("no key at hand opens it")
 	ErrDamaged    = errors.New("damaged")
-	ErrNoSpace    = errors.New("no space left")
+	ErrNoSpace    = filestore.ErrNoSpace
 	ErrBusy       = errors.New("under way already")
 )
 
@@ -75,33 +77,12 @@ func OpenStore(ctx context.Context, bucketURL, identityFile string) (*Store, err
 // Open opens a store with keys at hand. The folder of a file:// URL is made where it does not exist.
 func Open(ctx context.Context, bucketURL string, recipients []age.Recipient, identities []age.Identity) (*Store, error) {
 	s := &Store{Recipients: recipients, Identities: identities}
-	u, err := url.Parse(bucketURL)
-	if err != nil {
-		return nil, errors.New("the bucket's URL is not valid: expected file:///folder or s3://bucket?region=…")
+	var err error
+	if s.Bucket, err = filestore.OpenBucket(ctx, bucketURL); err != nil {
+		return nil, err
 	}
-	if u.Scheme == "file" {
+	if u, err := url.Parse(bucketURL); err == nil && u.Scheme == "file" {
 		s.folder = u.Path
-		q := u.Query()
-		for name, value := range map[string]string{
-			"create_dir": "1", "no_tmp_dir": "1", // temporary files beside their targets: /tmp may be another disk
-			"metadata": "skip", "dir_file_mode": "0700",
-		} {
-			if !q.Has(name) {
-				q.Set(name, value)
-			}
-		}
-		u.RawQuery = q.Encode()
-	}
-	if s.Bucket, err = blob.OpenBucket(ctx, u.String()); err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", u.Redacted(), err)
-	}
-	ok, err := s.Bucket.IsAccessible(ctx)
-	if err == nil && !ok {
-		err = fmt.Errorf("it %w", ErrNotFound)
-	}
-	if err != nil {
-		s.Bucket.Close()
-		return nil, fmt.Errorf("open bucket %s: %w", u.Redacted(), err)
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/database"
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // Ref names one checkpoint in a store.
@@ -41,8 +42,8 @@ type Subject struct {
 	Environment string
 	Tenant      string
 	Database    string
-	AdminURL    string // of the tenants' server, as superuser or owner; the password may be in it: never logged, never in argv
-	Filestore   string // folder filestore/<database>; may be absent
+	AdminURL    string          // of the tenants' server, as superuser or owner; the password may be in it: never logged, never in argv
+	Filestore   filestore.Store // nil: there are none
 	Config      Config
 }
 
@@ -116,10 +117,10 @@ type File struct {
 // Target is where a checkpoint is restored to.
 type Target struct {
 	AdminURL  string
-	Database  string // new database; must not exist
-	Owner     string // role that shall own it; must exist
-	Filestore string // folder; files are only ever added
-	Jobs      int    // parallel pg_restore jobs; 0: number of cores
+	Database  string          // new database; must not exist
+	Owner     string          // role that shall own it; must exist
+	Filestore filestore.Store // files are only ever added; nil: there must be none
+	Jobs      int             // parallel pg_restore jobs; 0: number of cores
 }
 
 // Restored says what a restore did.

@@ -18,6 +18,7 @@ import (
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/postgres"
 )
 
@@ -221,7 +222,7 @@ func (s *Store) verifyFiles(ctx context.Context, m *Manifest, fully bool, report
 	sizes := make(map[string]int64, len(m.Files))
 	names := make([]string, len(m.Files))
 	for i, f := range m.Files {
-		if !validFile(f.Name) {
+		if !filestore.Valid(f.Name) {
 			return 0, fmt.Errorf("manifest of %s is %w: %q is no file of a filestore", ref, ErrDamaged, f.Name)
 		}
 		names[i], sizes[f.Name] = f.Name, f.Size
@@ -276,7 +277,7 @@ func (s *Store) readFile(ctx context.Context, ref Ref, name string, size int64, 
 	}
 	return s.get(ctx, key, func(r io.Reader) error {
 		n, err := io.Copy(io.Discard, &namedReader{r: r, name: name})
-		if errors.Is(err, errNotItsName) {
+		if errors.Is(err, filestore.ErrNotItsName) {
 			return fmt.Errorf("object %s is %w: %w", key, ErrDamaged, err)
 		}
 		if err == nil && n != size {

@@ -117,7 +117,7 @@ back by itself when the business suffers.`,
 	root.AddCommand(
 		a.up(), a.serve(), a.down(), a.initEstate(), a.estate(), a.calendar(), a.gatePolicies(), a.notify(), a.base(), a.check(), a.build(), a.releases(), a.tenant(),
 		a.impact(), a.rehearse(), a.rehearsals(), a.promote(), a.configure(), a.promotions(), a.approve(), a.reject(), a.confirm(), a.reviews(), a.rollback(), a.quarantine(), a.status(), a.report(),
-		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.runbook(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.isolation(), a.drift(), a.whoami(), a.version(), a.router(), a.witness(), a.files(), a.shutIn(),
+		a.ledger(), a.verifyWaybill(), a.checkpoint(), a.restore(), a.recover(), a.runbook(), a.doctor(), a.key(), a.user(), a.tokens(), a.secrets(), a.isolation(), a.drift(), a.whoami(), a.version(), a.router(), a.witness(), a.files(), a.shutIn(), a.results(),
 	)
 	verbsOnly(root)
 	return root

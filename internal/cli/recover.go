@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // recover is the way back when nothing is left but the bucket and a key.
 func (a *app) recover() *cobra.Command {
-	var bucket, key, database, owner, filestore string
+	var bucket, key, database, owner, place string
 	cmd := &cobra.Command{
 		Use:   "recover ENVIRONMENT/TENANT [CHECKPOINT]",
 		Short: "Restore from the bucket and a key alone, without a server",
@@ -59,11 +60,16 @@ the tenant's checkpoints are listed.`,
 				ref.ID = args[1]
 			}
 			admin := os.Getenv("WAYBILL_ADMIN_URL")
-			if admin == "" || owner == "" || filestore == "" {
+			if admin == "" || owner == "" || place == "" {
 				return usagef("recover into a database needs WAYBILL_ADMIN_URL, --owner and --filestore")
 			}
+			files, closing, err := filestore.At(cmd.Context(), place)
+			if err != nil {
+				return fmt.Errorf("the place for the filestore: %w", err)
+			}
+			defer func() { _ = closing() }()
 			started := time.Now()
-			_, err = s.Restore(cmd.Context(), ref, checkpoint.Target{AdminURL: admin, Database: database, Owner: owner, Filestore: filestore}, nil)
+			_, err = s.Restore(cmd.Context(), ref, checkpoint.Target{AdminURL: admin, Database: database, Owner: owner, Filestore: files}, nil)
 			if err != nil {
 				return err
 			}
@@ -77,6 +83,6 @@ the tenant's checkpoints are listed.`,
 	cmd.Flags().StringVar(&key, "key", "", "file with an age identity: the machine's key or the offline one")
 	cmd.Flags().StringVar(&database, "database", "", "new database to restore into")
 	cmd.Flags().StringVar(&owner, "owner", "", "role that shall own it")
-	cmd.Flags().StringVar(&filestore, "filestore", "", "folder for the filestore of that database")
+	cmd.Flags().StringVar(&place, "filestore", "", "folder for the filestore of that database, or a bucket: s3://…&prefix=ENVIRONMENT/GROUP/DATABASE/")
 	return cmd
 }

@@ -25,6 +25,7 @@ func kubeFlags(cmd *cobra.Command, c *server.Config) func() error {
 	f.StringVar(&k.Prefix, "namespace-prefix", "waybill", "with --runtime kube: what the names of namespaces begin with, another one for each Waybill of a cluster")
 	f.StringVar(&k.Volume, "volume", "", "with --runtime kube: PersistentVolume for filestores, which all pods and this server mount, or NAMESPACE/NAME of the claim that is bound to it")
 	f.StringVar(&k.VolumeDir, "volume-folder", "", "with --runtime kube: where this server sees the root of that volume")
+	f.StringVar(&k.Filestores, "filestores", "", "with --runtime kube: bucket for filestores as a URL, another one than --bucket or with a prefix of its own, where there is no such volume; the gateways to it get this server's AWS_ variables")
 	f.StringSliceVar(&k.Reach, "reach", nil, "with --runtime kube: namespaces that pools may reach, of PostgreSQL, Redis or a mail relay in the cluster")
 	f.StringVar(&k.PullSecret, "pull-secret", "", "with --runtime kube: file as .dockerconfigjson, with which nodes pull from the registry")
 	f.StringToStringVar(&k.Quota, "quota", nil, "with --runtime kube: what each namespace may use, for example requests.memory=64Gi")
@@ -52,8 +53,12 @@ func kubeFlags(cmd *cobra.Command, c *server.Config) func() error {
 			return nil
 		case engine != "kube":
 			return usagef("--runtime %s: expected docker or kube", engine)
-		case k.Volume == "" || k.VolumeDir == "":
-			return usagef("--runtime kube needs --volume and --volume-folder: filestores are kept on a volume that the pods and this server mount")
+		case k.Filestores != "" && (k.Volume != "" || k.VolumeDir != ""):
+			return usagef("--filestores and --volume: filestores are in a bucket or on a volume; give one of them")
+		case k.Filestores != "" && k.Filestores == c.Bucket:
+			return usagef("--filestores and --bucket are the same: give filestores a bucket of their own, or a prefix (?prefix=filestores/)")
+		case k.Filestores == "" && (k.Volume == "" || k.VolumeDir == ""):
+			return usagef("--runtime kube needs a place for filestores: --volume and --volume-folder, a volume that the pods and this server mount, or --filestores, a bucket")
 		case k.Rehearsals != "" && !oneAddress(k.Rehearsals):
 			return usagef("--rehearsal-address %s: expected one IP address of this machine, not all of them", k.Rehearsals)
 		case k.Traefik.Namespace == "" && len(traefik) > 0:

@@ -15,16 +15,28 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
+// ErrNoBucket is returned for a bucket that is not there.
+var ErrNoBucket = errors.New("it does not exist")
+
 // Bucket is a Store below a prefix of a bucket.
 type Bucket struct {
 	bucket *blob.Bucket
 	prefix string
+	url    string // of the bucket
 }
 
 var _ Store = Bucket{}
 
 // InBucket is the store below the prefix, which ends with a slash or is empty.
-func InBucket(bucket *blob.Bucket, prefix string) Bucket { return Bucket{bucket, prefix} }
+func InBucket(bucket *blob.Bucket, prefix string) Bucket {
+	return Bucket{bucket: bucket, prefix: prefix}
+}
+
+// Of says which bucket it is, by its URL, for String.
+func (b Bucket) Of(bucketURL string) Bucket {
+	b.url = bucketURL
+	return b
+}
 
 // OpenBucket opens a bucket by its URL, gocloud.dev's: file:///folder, s3://bucket?region=…&prefix=… The folder of a file:// URL is made where it does
 // not exist. A bucket that does not answer or does not exist is an error.
@@ -51,7 +63,7 @@ func OpenBucket(ctx context.Context, bucketURL string) (*blob.Bucket, error) {
 	}
 	ok, err := bucket.IsAccessible(ctx)
 	if err == nil && !ok {
-		err = errors.New("it does not exist")
+		err = ErrNoBucket
 	}
 	if err != nil {
 		_ = bucket.Close()
@@ -60,7 +72,16 @@ func OpenBucket(ctx context.Context, bucketURL string) (*blob.Bucket, error) {
 	return bucket, nil
 }
 
-func (b Bucket) String() string { return "the bucket, below " + b.prefix }
+func (b Bucket) String() string {
+	u, err := url.Parse(b.url)
+	if err != nil || b.url == "" {
+		return "the bucket, below " + b.prefix
+	}
+	q := u.Query()
+	q.Set("prefix", q.Get("prefix")+b.prefix)
+	u.RawQuery = q.Encode()
+	return u.Redacted()
+}
 
 func (b Bucket) key(name string) (string, error) {
 	if !Valid(name) {
@@ -125,7 +146,11 @@ func (b Bucket) Add(ctx context.Context, name string, size int64, content func(i
 	}
 	writing, drop := context.WithCancel(ctx)
 	defer drop()
-	w, err := b.bucket.NewWriter(writing, key, &blob.WriterOptions{ContentType: "application/octet-stream", DisableContentTypeDetection: true})
+	options := blob.WriterOptions{ContentType: "application/octet-stream", MaxConcurrency: 1}
+	if size > 4<<30 {
+		options.BufferSize = 128 << 20 // S3 takes at most ten thousand parts of one object
+	}
+	w, err := b.bucket.NewWriter(writing, key, &options)
 	if err != nil {
 		return 0, err
 	}
@@ -176,6 +201,18 @@ func (b Bucket) Each(ctx context.Context, fn func(name string, size int64) error
 		}
 		return fn(name, o.Size)
 	})
+}
+
+// Sizes implements Store.
+func (b Bucket) Sizes(ctx context.Context, folder string) (map[string]int64, error) {
+	all := map[string]int64{}
+	err := b.list(ctx, b.prefix+folder, func(o *blob.ListObject) error {
+		if name := strings.TrimPrefix(o.Key, b.prefix); Valid(name) {
+			all[name] = o.Size
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Exists implements Store.

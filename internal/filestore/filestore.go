@@ -39,6 +39,8 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 	// Each calls fn with every file and its size in bytes, in no order, until one returns an error. Marks are no files.
 	Each(ctx context.Context, fn func(name string, size int64) error) error
+	// Sizes is the size in bytes of each file in one of the 256 folders, by name: "aa/" and what follows.
+	Sizes(ctx context.Context, folder string) (map[string]int64, error)
 	// Exists says whether there is anything at all.
 	Exists(ctx context.Context) (bool, error)
 	// RemoveAll removes everything, marks too.

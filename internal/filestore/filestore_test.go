@@ -106,6 +106,12 @@ func TestStore(t *testing.T) {
 		require.Equal(t, "a", read(t, s, nameOf("a")))
 		require.Empty(t, read(t, s, nameOf("")))
 		require.Len(t, names(t, s), 3)
+		sizes, err := s.Sizes(ctx, nameOf("a")[:3])
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{nameOf("a"): 1}, sizes)
+		sizes, err = s.Sizes(ctx, "00/")
+		require.NoError(t, err)
+		require.Empty(t, sizes)
 		there, err = s.Exists(ctx)
 		require.NoError(t, err)
 		require.True(t, there)
@@ -224,6 +230,20 @@ func TestAFolderWithTraps(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(dir, "acme", nameOf("a")[:2]))
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "and nothing temporary")
+}
+
+// What it says of itself leads there: a person recovers with it.
+func TestABucketSaysWhereItIs(t *testing.T) {
+	at := "file://" + filepath.Join(t.TempDir(), "bucket") + "?prefix=files/"
+	b, err := OpenBucket(t.Context(), at)
+	require.NoError(t, err)
+	defer b.Close()
+	s := InBucket(b, "production/shared/acme%2F1/").Of(at)
+	add(t, s, "a")
+	again, closing, err := At(t.Context(), s.String())
+	require.NoError(t, err)
+	require.Equal(t, "a", read(t, again, nameOf("a")))
+	require.NoError(t, closing())
 }
 
 func TestAt(t *testing.T) {

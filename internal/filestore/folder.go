@@ -139,6 +139,25 @@ func (f Folder) Each(ctx context.Context, fn func(name string, size int64) error
 	return f.walk(ctx, f.path, fn)
 }
 
+// Sizes implements Store.
+func (f Folder) Sizes(ctx context.Context, folder string) (map[string]int64, error) {
+	all := map[string]int64{}
+	entries, err := os.ReadDir(filepath.Join(f.path, folder))
+	if err != nil {
+		return all, absentIsFine(err)
+	}
+	for _, entry := range entries {
+		name := folder + entry.Name()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() && Valid(name) {
+			all[name] = info.Size()
+		}
+	}
+	return all, nil
+}
+
 // walk calls fn with the files below a folder that are named as Odoo names them.
 func (f Folder) walk(ctx context.Context, root string, fn func(name string, size int64) error) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

@@ -48,8 +48,10 @@ func admitBeside(ctx context.Context, w *Work) (string, error) {
 	if exists {
 		return "", failed("a database %s exists already, and Waybill knows nothing of it. Choose another name with --as, or drop it", w.tenant.Database)
 	}
-	if _, err := os.Stat(w.filestore()); err == nil {
-		return "", failed("the folder %s exists already, and Waybill knows nothing of it. Choose another name with --as, or remove it", w.filestore())
+	if there, err := w.filestore().Exists(ctx); err != nil {
+		return "", err
+	} else if there {
+		return "", failed("files in %s exist already, and Waybill knows nothing of them. Choose another name with --as, or remove them", w.filestore())
 	}
 	if err := w.roomBeside(ctx, m); err != nil {
 		return "", err
@@ -84,7 +86,7 @@ func (w *Work) roomBeside(ctx context.Context, m *checkpoint.Manifest) error {
 	if temporary == "" {
 		temporary = os.TempDir()
 	}
-	uses := []use{{temporary, dump}, {w.filestore(), files}}
+	uses := append([]use{{temporary, dump}}, useOf(w.filestore(), files)...)
 	if strings.HasPrefix(w.place.Host, "/") {
 		dir, err := w.place.Databases.DataDirectory(ctx)
 		if err != nil {
@@ -166,7 +168,7 @@ func dropRestoredBeside(ctx context.Context, w *Work) (string, error) {
 			return "", err
 		}
 	}
-	if err := os.RemoveAll(w.filestore()); err != nil {
+	if err := w.filestore().RemoveAll(ctx); err != nil {
 		return "", fmt.Errorf("remove the filestore: %w", err)
 	}
 	return "database " + w.tenant.Database + " and its filestore are gone", nil

@@ -166,7 +166,7 @@ func TestRestoreBeside(t *testing.T) {
 	require.Equal(t, 1, l.count("rotated__b_look", "orders"), "as it was then")
 	require.Equal(t, 0, l.count("rotated__b_look", "ir_cron where active"))
 	require.Equal(t, 1, l.count("rotated", "ir_cron where active"), "the living one is not neutralised")
-	require.FileExists(t, filepath.Join(l.place.Filestore("rotation", "shared", "rotated__b_look"), file))
+	require.FileExists(t, filepath.Join(l.place.Filestore("rotation", "shared", "rotated__b_look").String(), file))
 	status, said := l.get("look.example")
 	require.Equal(t, http.StatusOK, status, said)
 	require.Equal(t, 2, l.count("rotated__b_look", "orders"), "who looks is in this one")

@@ -3,10 +3,10 @@ package promotion
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -96,8 +96,8 @@ func (w *Work) roles() []string {
 	return roles
 }
 
-func (w *Work) filestore() string {
-	return filepath.Join(w.place.Runtime.DataDir(w.rollout.Environment, w.state.Group), "filestore", w.state.Database)
+func (w *Work) filestore() filestore.Store {
+	return w.place.Filestore(w.rollout.Environment, w.state.Group, w.state.Database)
 }
 
 // holdGarbage keeps Odoo from collecting files that the dump still names.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -191,7 +190,7 @@ func dropCreated(ctx context.Context, w *Work) (string, error) {
 		return "", err
 	}
 	if w.env.Template != nil { // its files came with it
-		if err := os.RemoveAll(w.filestore()); err != nil {
+		if err := w.filestore().RemoveAll(ctx); err != nil {
 			return "", err
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -82,7 +81,7 @@ func (w *Work) copyPrepared(ctx context.Context, name string) error {
 	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, w.state.Group); err != nil {
 		return err
 	}
-	if err := copyFiles(ctx, w.preparedFiles(name), w.filestore()); err != nil {
+	if err := filestore.Copy(ctx, w.preparedFiles(name), w.filestore()); err != nil {
 		return fmt.Errorf("copy the files of the template: %w", err)
 	}
 	there, err := w.place.Databases.Exists(ctx, name)
@@ -131,7 +130,7 @@ func (w *Work) prepare(ctx context.Context, r release.Release, name string) erro
 	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, string(estate.Shared)); err != nil {
 		return err
 	}
-	if err := copyFiles(ctx, w.filestore(), files); err != nil {
+	if err := filestore.Copy(ctx, w.filestore(), files); err != nil {
 		return fmt.Errorf("keep the files of the template: %w", err)
 	}
 	owner, aside := ownerRole(w.rollout.Environment, w.state.Group), name+"__n"+w.rollout.ID
@@ -199,7 +198,7 @@ func (w *Work) dropSuperseded(ctx context.Context, keep string) error {
 			w.log.InfoContext(ctx, "a prepared template stays for now", "database", name, "error", err)
 			continue
 		}
-		if err := os.RemoveAll(w.preparedFiles(name)); err != nil {
+		if err := w.preparedFiles(name).RemoveAll(ctx); err != nil {
 			return err
 		}
 	}
@@ -231,6 +230,6 @@ func (w *Work) address(hosts []string) string {
 	return scheme + "://" + hosts[0]
 }
 
-func (w *Work) preparedFiles(name string) string {
-	return filepath.Join(w.place.Runtime.DataDir(w.rollout.Environment, string(estate.Shared)), "filestore", name)
+func (w *Work) preparedFiles(name string) filestore.Store {
+	return w.place.Filestore(w.rollout.Environment, string(estate.Shared), name)
 }

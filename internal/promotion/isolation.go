@@ -73,7 +73,9 @@ func (e *Engine) lookAtIsolation(ctx context.Context, w *isolation.World, env es
 			names = append(names, t.Database)
 		}
 		w.Tenants = append(w.Tenants, isolationTenant(t, server))
-		w.Folders[env.Name+"/"+t.Group] = place.Runtime.DataDir(env.Name, t.Group)
+		if dir := place.Runtime.DataDir(env.Name, t.Group); dir != "" {
+			w.Folders[env.Name+"/"+t.Group] = dir
+		}
 	}
 	slices.Sort(names)
 	w.Databases[server] = names

@@ -70,7 +70,7 @@ func (d *depot) tenant(name string) store.Tenant {
 
 func (d *depot) folder(tenant string) string {
 	t := d.tenant(tenant)
-	return d.place.Filestore("rotation", t.Group, t.Database)
+	return d.place.Filestore("rotation", t.Group, t.Database).String()
 }
 
 // sql runs statements in a database, as its owner.
@@ -101,7 +101,7 @@ func (d *depot) capture(name string) string {
 	t.Helper()
 	x := d.tenant(name)
 	m, err := d.engine.rooms.Checkpoints.Capture(t.Context(), checkpoint.Subject{Environment: "rotation", Tenant: name, Database: x.Database, AdminURL: cluster(t).URL(x.Database),
-		Filestore: d.folder(name), Config: checkpoint.Config{Release: x.SchemaRelease, Serving: x.ServingRelease, Owner: ownerRole("rotation", x.Group)}}, nil)
+		Filestore: d.place.Filestore("rotation", x.Group, x.Database), Config: checkpoint.Config{Release: x.SchemaRelease, Serving: x.ServingRelease, Owner: ownerRole("rotation", x.Group)}}, nil)
 	require.NoError(t, err)
 	return m.ID
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -87,8 +86,10 @@ func admitMove(ctx context.Context, w *Work) (string, error) {
 		return "", failed("%s is %s already", w.tenant.Name, hostingOf(w.state.Group))
 	}
 	to := w.filestoreOf(w.memory.Group)
-	if _, err := os.Stat(to); err == nil {
-		return "", failed("the folder %s exists already, and Waybill knows nothing of it. Look at it, and move it away", to)
+	if there, err := to.Exists(ctx); err != nil {
+		return "", err
+	} else if there {
+		return "", failed("files in %s exist already, and Waybill knows nothing of them. Look at them, and move them away", to)
 	}
 	if err := w.roomFor(ctx, to); err != nil {
 		return "", err
@@ -100,21 +101,22 @@ func admitMove(ctx context.Context, w *Work) (string, error) {
 	return fmt.Sprintf("from the %s pool %s to %s", hostingOf(w.memory.OldGroup), w.memory.OldPool, w.memory.NewPool), nil
 }
 
-func (w *Work) filestoreOf(group string) string {
+func (w *Work) filestoreOf(group string) filestore.Store {
 	return w.place.Filestore(w.rollout.Environment, group, w.state.Database)
 }
 
+// dataDir is the group's folder; empty where there is none, and sessions are in Redis.
 func (w *Work) dataDir(group string) string {
 	return w.place.Runtime.DataDir(w.rollout.Environment, group)
 }
 
 // roomFor refuses what the disk has no room for: the files are there twice until the end.
-func (w *Work) roomFor(ctx context.Context, to string) error {
-	bytes, err := BytesIn(ctx, w.filestore())
+func (w *Work) roomFor(ctx context.Context, to filestore.Store) error {
+	bytes, err := filestore.Size(ctx, w.filestore())
 	if err != nil {
 		return err
 	}
-	return roomOn(use{to, bytes})
+	return roomOn(useOf(to, bytes)...)
 }
 
 // declareHosting writes it into the estate, where a person may change it meanwhile: then theirs stands, and the move is not made.
@@ -148,8 +150,11 @@ func (w *Work) copyData(ctx context.Context, from, to string, since time.Time) e
 	if err := w.place.Runtime.EnsureDataDir(w.rollout.Environment, to); err != nil {
 		return err
 	}
-	if err := copyFiles(ctx, w.filestoreOf(from), w.filestoreOf(to)); err != nil {
+	if err := filestore.Copy(ctx, w.filestoreOf(from), w.filestoreOf(to)); err != nil {
 		return fmt.Errorf("copy the files: %w", err)
+	}
+	if w.dataDir(to) == "" {
+		return nil
 	}
 	if err := copySessions(ctx, w.dataDir(from), w.dataDir(to), w.state.Database, since); err != nil {
 		return fmt.Errorf("copy the sessions: %w", err)
@@ -166,8 +171,11 @@ func removeCopy(ctx context.Context, w *Work) (string, error) {
 }
 
 func (w *Work) removeData(ctx context.Context, group string) error {
-	if err := os.RemoveAll(w.filestoreOf(group)); err != nil {
+	if err := w.filestoreOf(group).RemoveAll(ctx); err != nil {
 		return fmt.Errorf("remove the files: %w", err)
+	}
+	if w.dataDir(group) == "" {
+		return nil
 	}
 	return removeSessions(ctx, w.dataDir(group), w.state.Database)
 }
@@ -199,7 +207,7 @@ func (w *Work) handTo(ctx context.Context, from, to string) (string, error) {
 	if err := w.changeTenant(ctx, func(t *store.Tenant) { t.Group = to }); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("database, files and sessions belong to %s, after %.1f s", filepath.Base(w.dataDir(to)), time.Since(began).Seconds()), w.grantAccess(ctx, w.place, w.state)
+	return fmt.Sprintf("database, files and sessions belong to %s, after %.1f s", to, time.Since(began).Seconds()), w.grantAccess(ctx, w.place, w.state)
 }
 
 // removeOld is the end: what was copied serves, so the first copy goes.

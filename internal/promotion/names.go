@@ -1,11 +1,11 @@
 package promotion
 
-import "path/filepath"
+import "github.com/waybill-dev/waybill/internal/filestore"
 
 // OwnerRole is the role that the databases of a group's tenants belong to.
 func OwnerRole(environment, group string) string { return ownerRole(environment, group) }
 
-// Filestore is the folder on this machine where a database's files are.
-func (p Place) Filestore(environment, group, database string) string {
-	return filepath.Join(p.Runtime.DataDir(environment, group), "filestore", database)
+// Filestore is where a database's files are.
+func (p Place) Filestore(environment, group, database string) filestore.Store {
+	return p.Runtime.Filestore(environment, group, database)
 }

@@ -162,7 +162,7 @@ func purgeData(ctx context.Context, w *Work) (string, error) {
 		}
 	}
 	w.fault("inside:files")
-	if err := os.RemoveAll(w.filestore()); err != nil {
+	if err := w.filestore().RemoveAll(ctx); err != nil {
 		return "", fmt.Errorf("remove the filestore: %w", err)
 	}
 	detail := "database " + w.state.Database + " and its filestore are gone; its checkpoints stay"
@@ -176,11 +176,13 @@ func purgeData(ctx context.Context, w *Work) (string, error) {
 // purgeGroup removes what a dedicated tenant had for itself alone: sessions, logins, and the role that owned its tables.
 func (w *Work) purgeGroup(ctx context.Context, group string) (string, error) {
 	owner := ownerRole(w.rollout.Environment, group)
-	if left, err := os.ReadDir(filepath.Dir(w.filestoreOf(group))); err == nil && len(left) > 0 {
-		return fmt.Sprintf("; the folder of %s stays, where there are files of other databases", group), nil
-	}
-	if err := os.RemoveAll(w.place.Runtime.DataDir(w.rollout.Environment, group)); err != nil {
-		return "", fmt.Errorf("remove the folder of %s: %w", group, err)
+	if dir := w.dataDir(group); dir != "" {
+		if left, err := os.ReadDir(filepath.Join(dir, "filestore")); err == nil && len(left) > 0 {
+			return fmt.Sprintf("; the folder of %s stays, where there are files of other databases", group), nil
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return "", fmt.Errorf("remove the folder of %s: %w", group, err)
+		}
 	}
 	_, _, pools, err := w.rooms.Store.Snapshot(ctx, w.rollout.Environment)
 	if err != nil {

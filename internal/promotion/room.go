@@ -1,22 +1,28 @@
 package promotion
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // use is what something is going to take of the disk that a folder is on, there or not yet.
 type use struct {
 	dir   string
 	bytes int64
+}
+
+// useOf is what a filestore is going to take of this machine's disks: nothing where it is in a bucket.
+func useOf(s filestore.Store, bytes int64) []use {
+	if f, ok := s.(filestore.Folder); ok {
+		return []use{{f.Path(), bytes}}
+	}
+	return nil
 }
 
 // diskReserve always stays free, in bytes.
@@ -56,25 +62,4 @@ func existing(dir string) string {
 		dir = filepath.Dir(dir)
 	}
 	return dir
-}
-
-// BytesIn is what the files in a folder take. One that is not there takes nothing; files that go meanwhile do not count.
-func BytesIn(ctx context.Context, dir string) (bytes int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		var info fs.FileInfo
-		if err == nil && entry.Type().IsRegular() {
-			info, err = entry.Info()
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if info != nil {
-			bytes += info.Size()
-		}
-		return err
-	})
-	return bytes, err
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -111,4 +112,47 @@ func removeSessions(ctx context.Context, dataDir, database string) error {
 		}
 		return nil
 	})
+}
+
+func makeOwned(dir string, like fs.FileInfo) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return chown(dir, like)
+}
+
+func chown(path string, like fs.FileInfo) error {
+	if st, ok := like.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		return os.Lchown(path, int(st.Uid), int(st.Gid))
+	}
+	return nil
+}
+
+func copyFile(from, to string, like fs.FileInfo) (err error) {
+	if is, err := os.Stat(to); err == nil {
+		if was, err := os.Stat(from); err == nil && was.Size() == is.Size() {
+			return nil
+		}
+	}
+	in, err := os.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.CreateTemp(filepath.Dir(to), ".waybill-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(out.Name()) }()
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Chmod(0o644), chown(out.Name(), like), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
 }

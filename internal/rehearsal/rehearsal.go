@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
@@ -28,7 +29,7 @@ type Jobs interface {
 	WaitJob(ctx context.Context, environment, name string) (runtime.JobState, error)
 	RemoveJob(ctx context.Context, environment, name string) error
 	RemoveEnvironment(ctx context.Context, environment string) error // with the data in it, where that is not in the rehearsal's folder
-	DataDir(environment, group string) string
+	Filestore(environment, group, database string) filestore.Store
 	EnsureDataDir(environment, group string) error
 	Close() error
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/checkpoint"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/odoo"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -142,8 +142,8 @@ func (r *run) start(ctx context.Context) (err error) {
 
 func (r *run) database() string { return r.subject.Tenant.Database }
 
-func (r *run) filestore() string {
-	return filepath.Join(r.scratch.jobs.DataDir(environment, group), "filestore", r.database())
+func (r *run) filestore() filestore.Store {
+	return r.scratch.jobs.Filestore(environment, group, r.database())
 }
 
 // restore brings the checkpoint in: each rehearsal is also the proof that it can be.

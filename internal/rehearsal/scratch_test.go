@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
@@ -40,8 +41,8 @@ func (n noJobs) RemoveEnvironment(context.Context, string) error {
 	*n.removed++
 	return nil
 }
-func (n noJobs) DataDir(environment, group string) string {
-	return filepath.Join(n.dir, environment, group)
+func (n noJobs) Filestore(environment, group, database string) filestore.Store {
+	return filestore.Dir(filepath.Join(n.dir, environment, group, database))
 }
 func (noJobs) EnsureDataDir(string, string) error { return nil }
 func (noJobs) Close() error                       { return nil }

@@ -75,7 +75,7 @@ type Tenant struct {
 	Hosts    []string
 	Database string
 	Owner    string // role that the database belongs to
-	Folder   string // of its filestore
+	Folder   string // of its filestore, or the URL of a bucket with its prefix
 	Hosting  string // shared or dedicated
 	With     int    // tenants that share its pool, itself left out
 	Ring     string

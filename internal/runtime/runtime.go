@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/router"
 )
 
@@ -116,8 +117,11 @@ type Runtime interface {
 	// Router gives control of the environment's router.
 	Router(environment string) router.Control
 
-	// DataDir is the folder on this machine that a group's pools see as /var/lib/odoo.
+	// Filestore is where the files of a database of a group are.
+	Filestore(environment, group, database string) filestore.Store
+	// DataDir is the folder on this machine that a group's pools see as /var/lib/odoo. Empty where they share none: then filestores are in a
+	// bucket, and sessions in Redis.
 	DataDir(environment, group string) string
-	// EnsureDataDir makes that folder, so that Odoo may write to it. A restore needs it before any pool runs.
+	// EnsureDataDir makes that folder, where there is one, so that Odoo may write to it. A restore needs it before any pool runs.
 	EnsureDataDir(environment, group string) error
 }

@@ -47,7 +47,7 @@ func Down(ctx context.Context, data string, k *Kube, log *slog.Logger) (err erro
 }
 
 func removeNamespaces(ctx context.Context, k Kube, log *slog.Logger) error {
-	r, err := newKube(k, nil, nil, log)
+	r, err := newKube(ctx, k, nil, nil, log)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/runtime/docker"
 	"github.com/waybill-dev/waybill/internal/runtime/kube"
@@ -27,6 +28,7 @@ type Kube struct {
 	Prefix     string // of the namespaces
 	Volume     string // PersistentVolume, or namespace/claim, for filestores
 	VolumeDir  string // where its root is here
+	Filestores string // URL of a bucket for filestores, instead
 	Reach      []string
 	PullSecret string // file in the form of .dockerconfigjson
 	Traefik    kube.Traefik
@@ -75,7 +77,7 @@ func (s *server) openKube(ctx context.Context, k Kube, image func(context.Contex
 	if err != nil {
 		return err
 	}
-	r, err := newKube(k, image, kept, s.log)
+	r, err := newKube(ctx, k, image, kept, s.log)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (s *server) openKube(ctx context.Context, k Kube, image func(context.Contex
 }
 
 // newKube is the runtime on a cluster; without kept nobody looks whether what it applies stays so.
-func newKube(k Kube, image func(context.Context) (string, error), kept kube.Keeper, log *slog.Logger) (*kube.Runtime, error) {
+func newKube(ctx context.Context, k Kube, image func(context.Context) (string, error), kept kube.Keeper, log *slog.Logger) (*kube.Runtime, error) {
 	config, namespace, err := clusterConfig(k)
 	if err != nil {
 		return nil, err
@@ -108,12 +110,33 @@ func newKube(k Kube, image func(context.Context) (string, error), kept kube.Keep
 		}
 	}
 	uid := containerUID()
-	dir, err := filepath.Abs(k.VolumeDir)
-	if err != nil {
+	opt := kube.Options{Config: config, Prefix: k.Prefix, Volume: k.Volume, Image: image, UID: uid, GID: uid,
+		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Keeper: kept, Log: log}
+	if k.Filestores != "" {
+		if opt.Filestores, err = openFilestores(ctx, k.Filestores); err != nil {
+			return nil, err
+		}
+	} else if opt.DataDir, err = filepath.Abs(k.VolumeDir); err != nil {
 		return nil, err
 	}
-	return kube.New(kube.Options{Config: config, Prefix: k.Prefix, Volume: k.Volume, DataDir: dir, Image: image, UID: uid, GID: uid,
-		PullSecret: pull, Namespace: namespace, Reach: k.Reach, Traefik: k.Traefik, Quota: k.Quota, Keeper: kept, Log: log})
+	return kube.New(opt)
+}
+
+// credentials are the variables by which this process reaches buckets, and which an environment's gateway gets too.
+var credentials = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"}
+
+func openFilestores(ctx context.Context, at string) (*kube.Filestores, error) {
+	bucket, err := filestore.OpenBucket(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("the bucket for filestores: %w", err)
+	}
+	f := &kube.Filestores{Bucket: bucket, URL: at, Env: map[string]string{}}
+	for _, name := range credentials {
+		if value := os.Getenv(name); value != "" {
+			f.Env[name] = value
+		}
+	}
+	return f, nil
 }
 
 // podNamespace is where a pod finds the name of its namespace.
@@ -141,9 +164,12 @@ func clusterConfig(k Kube) (*rest.Config, string, error) {
 	return config, "", nil
 }
 
-// podsReach refuses environments that pods could not serve.
-func podsReach(declared *estate.Estate) error {
+// podsReach refuses environments that pods could not serve. shared says whether they have a folder in common.
+func podsReach(declared *estate.Estate, shared bool) error {
 	for _, env := range declared.Environments {
+		if !shared && !env.Redis.Sessions {
+			return fmt.Errorf("environment %s keeps sessions in files, and with filestores in a bucket its pods share no folder for them: set redis.sessions: true (docs/kubernetes.md)", env.Name)
+		}
 		if env.Database.URL == "" {
 			return fmt.Errorf("environment %s names no database server: on Kubernetes, pods reach PostgreSQL by its URL only; give database.url (docs/kubernetes.md)", env.Name)
 		}

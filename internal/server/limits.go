@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/database"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/notify"
 	"github.com/waybill-dev/waybill/internal/promotion"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -98,7 +99,7 @@ func (s *server) measure(ctx context.Context, place promotion.Place, t store.Ten
 	if err != nil {
 		return err
 	}
-	files, err := promotion.BytesIn(ctx, place.Filestore(t.Environment, t.Group, t.Database))
+	files, err := filestore.Size(ctx, place.Filestore(t.Environment, t.Group, t.Database))
 	if err != nil {
 		return fmt.Errorf("measure the files of %s/%s: %w", t.Environment, t.Name, err)
 	}

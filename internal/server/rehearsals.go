@@ -26,7 +26,7 @@ func (s *server) rehearsals() *rehearsal.Queue {
 	}
 	if cluster, ok := s.runtime.(*kube.Runtime); ok {
 		rooms.Jobs = func(ctx context.Context, at rehearsal.Room) (rehearsal.Jobs, error) {
-			h, err := cluster.Rehearsal(ctx, at.ID, at.Server)
+			h, err := cluster.Rehearsal(ctx, at.ID, at.Server, at.DataDir)
 			if err != nil {
 				return nil, err
 			}

@@ -148,7 +148,7 @@ func (s *server) tenantFacts(ctx context.Context, env estate.Environment, t esta
 			}
 		}
 	}
-	facts.Owner, facts.Folder = promotion.OwnerRole(env.Name, group), filepath.Join(s.runtime.DataDir(env.Name, group), "filestore", facts.Database)
+	facts.Owner, facts.Folder = promotion.OwnerRole(env.Name, group), s.runtime.Filestore(env.Name, group, facts.Database).String()
 	if r, err := s.store.ActiveRollout(ctx, env.Name, t.Name); err == nil {
 		facts.Busy = r.PromotionID
 	} else if !errors.Is(err, store.ErrNotFound) {

@@ -186,7 +186,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	s.address = near(listener.Addr())
 	s.itself = s.wayToItself()
 	if c.Kube != nil {
-		if err := podsReach(declared); err != nil {
+		if err := podsReach(declared, c.Kube.Filestores == ""); err != nil {
 			_ = listener.Close()
 			return err
 		}

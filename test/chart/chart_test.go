@@ -234,16 +234,32 @@ func TestTheEstatesRepository(t *testing.T) {
 	require.NotEqual(t, d.Spec.Template.Annotations, other.Spec.Template.Annotations, "the server reads it at its start only")
 }
 
+// Where filestores are in a bucket there is no volume, neither in the pods nor among the rights.
+func TestFilestoresInABucket(t *testing.T) {
+	objects := render(t, "-f", "testdata/least.yaml", "--set", "filestore.claim=,filestore.bucket=s3://files?region=eu-central-1")
+	pod := one[*appsv1.Deployment](t, objects).Spec.Template.Spec
+	require.Contains(t, pod.Containers[0].Args, "--filestores=s3://files?region=eu-central-1")
+	for _, arg := range pod.Containers[0].Args {
+		require.NotContains(t, arg, "--volume")
+	}
+	for _, v := range pod.Volumes {
+		require.Nil(t, v.PersistentVolumeClaim, v.Name)
+	}
+	require.Len(t, pod.Containers[0].VolumeMounts, len(pod.Volumes))
+}
+
 // Each bad value is one error that says which, and what was expected.
 func TestBadValues(t *testing.T) {
 	for set, says := range map[string]string{
-		"image=":                              "image: where make image",
-		"database.secret=":                    "database.secret",
-		"registry.url=":                       "registry.url",
-		"registry.url=https://r/x":            "/registry/url",
-		"bucket=":                             "bucket: where checkpoints are kept",
-		"bucket=s3://key:secret@b":            "/bucket",
-		"filestore.claim=":                    "filestore.claim",
+		"image=":                      "image: where make image",
+		"database.secret=":            "database.secret",
+		"registry.url=":               "registry.url",
+		"registry.url=https://r/x":    "/registry/url",
+		"bucket=":                     "bucket: where checkpoints are kept",
+		"bucket=s3://key:secret@b":    "/bucket",
+		"filestore.claim=":            "filestore.claim",
+		"filestore.bucket=s3://files": "not both",
+		"filestore.claim=,filestore.bucket=s3://checkpoints?region=eu-central-1": "filestore.bucket: another bucket",
 		"estate.configMap=e":                  "not both",
 		"estate.repository.remote=":           "estate.repository.remote",
 		"replicas=0":                          "/replicas",

@@ -6,7 +6,9 @@
 {{- if not $v.database.secret }}{{ $wrong = append $wrong "database.secret: the Secret with PostgreSQL's URL" }}{{ end }}
 {{- if not $v.registry.url }}{{ $wrong = append $wrong "registry.url: host[:port][/prefix] of the registry with the releases" }}{{ end }}
 {{- if not $v.bucket }}{{ $wrong = append $wrong "bucket: where checkpoints are kept, for example s3://checkpoints" }}{{ end }}
-{{- if not $v.filestore.claim }}{{ $wrong = append $wrong "filestore.claim: the PersistentVolumeClaim of the filestores in this namespace" }}{{ end }}
+{{- if not (or $v.filestore.claim $v.filestore.bucket) }}{{ $wrong = append $wrong "filestore.claim, the PersistentVolumeClaim of the filestores in this namespace, or filestore.bucket" }}{{ end }}
+{{- if and $v.filestore.claim $v.filestore.bucket }}{{ $wrong = append $wrong "one of filestore.claim and filestore.bucket, not both" }}{{ end }}
+{{- if and $v.filestore.bucket (eq $v.filestore.bucket $v.bucket) }}{{ $wrong = append $wrong "filestore.bucket: another bucket than that of the checkpoints, or a prefix of its own (?prefix=filestores/)" }}{{ end }}
 {{- if not (or $v.estate.configMap $v.estate.repository) }}{{ $wrong = append $wrong "estate.configMap, with the estate's files, or estate.repository, where it is kept in Git" }}{{ end }}
 {{- if and $v.estate.configMap $v.estate.repository }}{{ $wrong = append $wrong "one of estate.configMap and estate.repository, not both: with a repository everything else comes from there" }}{{ end }}
 {{- if and $v.estate.repository (not (get $v.estate.repository "remote")) }}{{ $wrong = append $wrong "estate.repository.remote: where the repository is" }}{{ end }}

@@ -388,11 +388,14 @@ func (b broken) Add(ctx context.Context, _ string, _ int64, content func(io.Writ
 }
 func (b broken) Delete(ctx context.Context, _ string) error                  { return b.do(ctx) }
 func (b broken) Each(ctx context.Context, _ func(string, int64) error) error { return b.do(ctx) }
-func (b broken) Exists(ctx context.Context) (bool, error)                    { return false, b.do(ctx) }
-func (b broken) RemoveAll(ctx context.Context) error                         { return b.do(ctx) }
-func (b broken) Mark(ctx context.Context, _ string) error                    { return b.do(ctx) }
-func (b broken) Unmark(ctx context.Context, _ string) error                  { return b.do(ctx) }
-func (b broken) Marked(ctx context.Context) ([]string, error)                { return nil, b.do(ctx) }
+func (b broken) Sizes(ctx context.Context, _ string) (map[string]int64, error) {
+	return nil, b.do(ctx)
+}
+func (b broken) Exists(ctx context.Context) (bool, error)     { return false, b.do(ctx) }
+func (b broken) RemoveAll(ctx context.Context) error          { return b.do(ctx) }
+func (b broken) Mark(ctx context.Context, _ string) error     { return b.do(ctx) }
+func (b broken) Unmark(ctx context.Context, _ string) error   { return b.do(ctx) }
+func (b broken) Marked(ctx context.Context) ([]string, error) { return nil, b.do(ctx) }
 
 // Whether the bucket refuses or is silent, the client hears that it shall come again.
 func TestBucketAway(t *testing.T) {

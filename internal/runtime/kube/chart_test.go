@@ -12,6 +12,21 @@ import (
 	"github.com/waybill-dev/waybill/test/chart/helm"
 )
 
+// So it does where filestores are in a bucket: nothing of volumes.
+func TestChartGivesJustTheRightsWithABucket(t *testing.T) {
+	objects, err := helm.Render(t.Context(), "-f", "../../../test/chart/testdata/least.yaml", "--set", "filestore.claim=,filestore.bucket=s3://files")
+	require.NoError(t, err)
+	require.Empty(t, helm.All[*rbacv1.Role](objects))
+	require.Empty(t, helm.All[*rbacv1.RoleBinding](objects))
+	asked := map[string][]string{}
+	for _, need := range asking(t, nil, 404, inBucket).rights() {
+		asked[" "+need.group+"/"+need.resource] = slices.Sorted(slices.Values(need.verbs))
+	}
+	given := grants("", helm.All[*rbacv1.ClusterRole](objects)[0].Rules)
+	require.Equal(t, asked, given)
+	require.NotContains(t, given, " /persistentvolumes")
+}
+
 // The chart gives what the server asks for at its start, and nothing else.
 func TestChartGivesJustTheRights(t *testing.T) {
 	for name, traefik := range map[string]Traefik{"without Traefik": {}, "with Traefik": {Namespace: "traefik"}, "with cert-manager": {Namespace: "traefik", TLSSecret: "s", Issuer: "letsencrypt"}} {

@@ -261,7 +261,11 @@ func (r *Runtime) tail(ctx context.Context, namespace, pod, container string, pr
 		}
 	}
 	at = at.JoinPath("api/v1/namespaces", namespace, "pods", pod, "log")
-	at.RawQuery = url.Values{"container": {container}, "tailLines": {fmt.Sprint(lines)}, "previous": {fmt.Sprint(previous)}}.Encode()
+	query := url.Values{"container": {container}, "previous": {fmt.Sprint(previous)}}
+	if lines > 0 {
+		query.Set("tailLines", fmt.Sprint(lines))
+	}
+	at.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return "", err

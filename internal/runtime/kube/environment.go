@@ -33,7 +33,8 @@ func (r *Runtime) render(environment, group string) render {
 		group = sharedGroup
 	}
 	return render{prefix: r.opt.Prefix, environment: environment, group: group, namespace: r.namespace(environment, group),
-		uid: int64(r.opt.UID), gid: int64(r.opt.GID), pullSecret: len(r.opt.PullSecret) > 0, reach: r.reach, decoy: r.decoy, self: r.self}
+		uid: int64(r.opt.UID), gid: int64(r.opt.GID), pullSecret: len(r.opt.PullSecret) > 0, files: r.opt.Filestores,
+		reach: r.reach, decoy: r.decoy, self: r.self, filesPort: r.filesPort}
 }
 
 // ensureGroup makes the group's namespace with everything in it that pools need and that keeps them apart.
@@ -46,26 +47,34 @@ func (r *Runtime) ensureGroup(ctx context.Context, environment, group string) (r
 	if err != nil {
 		return m, err
 	}
-	volume, err := r.sharedVolume(ctx)
-	if err != nil {
-		return m, err
-	}
-	if err := r.EnsureDataDir(environment, m.group); err != nil {
-		return m, err
-	}
-	if err := r.dropReleased(ctx, m); err != nil {
-		return m, err
+	var volume []*unstructured.Unstructured
+	if m.files == nil {
+		if volume, err = r.volumeOf(ctx, m); err != nil {
+			return m, err
+		}
 	}
 	if _, err := r.apply(ctx, m.namespaceObject()); err != nil {
 		return m, err
 	}
-	all := append(m.fences(r.opt, networks), m.volume(volume)...)
+	all := append(m.fences(r.opt, networks), volume...)
 	if m.pullSecret {
 		s := m.secret(pullName, nil, runtime.Files{corev1.DockerConfigJsonKey: r.opt.PullSecret})
 		s.Object["type"] = string(corev1.SecretTypeDockerConfigJson)
 		all = append(all, s)
 	}
 	return m, r.applyAll(ctx, append(all, admission(r.opt.Prefix)...)...)
+}
+
+// volumeOf is the entry of the shared volume for the group's namespace, in which its folder is there.
+func (r *Runtime) volumeOf(ctx context.Context, m render) ([]*unstructured.Unstructured, error) {
+	volume, err := r.sharedVolume(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.EnsureDataDir(m.environment, m.group); err != nil {
+		return nil, err
+	}
+	return m.volume(volume), r.dropReleased(ctx, m)
 }
 
 // dropReleased takes away the entry of a volume whose claim went with an earlier namespace: it would
@@ -224,6 +233,11 @@ func (r *Runtime) ensureEnvironment(ctx context.Context, env runtime.Environment
 	}
 	if err := r.ensurePair(ctx, m); err != nil {
 		return err
+	}
+	if m.files != nil {
+		if err := r.ensureGateway(ctx, m); err != nil {
+			return fmt.Errorf("the gateway to the filestores: %w", err)
+		}
 	}
 	all := m.router(r.opt, httpPort, httpsPort)
 	if err := r.admit(ctx, m, podSpecOf(all[len(all)-1]), m.self); err != nil {
@@ -412,6 +426,9 @@ func (r *Runtime) Environments(ctx context.Context) ([]string, error) {
 }
 
 func (r *Runtime) removeVolumes(ctx context.Context, want labels) error {
+	if r.opt.Filestores != nil {
+		return nil
+	}
 	volumes, err := r.list(ctx, kindVolume, "", want)
 	if err != nil {
 		return err
@@ -430,6 +447,9 @@ func (r *Runtime) removeVolumes(ctx context.Context, want labels) error {
 }
 
 func (r *Runtime) removeFolders(environment string) error {
+	if r.opt.Filestores != nil {
+		return nil
+	}
 	dir := filepath.Join(r.opt.DataDir, environmentDir(environment))
 	if err := os.RemoveAll(filepath.Join(dir, "jobs")); err != nil {
 		return fmt.Errorf("remove environment %s: remove its files: %w", environment, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/runtime"
 	"github.com/waybill-dev/waybill/internal/runtime/folder"
+	"github.com/waybill-dev/waybill/internal/runtime/kube/results"
 )
 
 // StartJob starts the job, or does nothing when one of that name was started before, whatever became of
@@ -61,14 +62,23 @@ func (r *Runtime) makeJob(ctx context.Context, job runtime.Job) error {
 	if err != nil {
 		return err
 	}
-	if err := r.owner.Make(filepath.Join(r.opt.DataDir, outPath(job.Environment, job.Name)), 0o700); err != nil {
+	images := []string{job.Image}
+	if m.files != nil {
+		if job.Files, err = r.withFiles(ctx, m, job.Files); err != nil {
+			return err
+		}
+		if m.self == "" {
+			if m.self, err = r.selfImage(ctx, r.render(job.Environment, sharedGroup), routerName); err != nil {
+				return err
+			}
+		}
+	} else if err := r.owner.Make(filepath.Join(r.opt.DataDir, outPath(job.Environment, job.Name)), 0o700); err != nil {
 		return err
 	}
-	o := m.job(job)
-	images := []string{job.Image}
-	if m.isCopies() {
+	if m.self != "" {
 		images = append(images, m.self)
 	}
+	o := m.job(job)
 	if err := r.admit(ctx, m, podSpecOf(o), images...); err != nil {
 		return err
 	}
@@ -228,10 +238,37 @@ func (r *Runtime) jobState(ctx context.Context, environment, name string) (runti
 		state.Running, state.ExitCode = false, killed
 		state.Log = strings.TrimPrefix(state.Log+"\n"+p.Status.Reason+": "+p.Status.Message, "\n")
 	}
-	if !state.Running {
+	switch {
+	case state.Running:
+	case r.opt.Filestores != nil:
+		return r.printed(ctx, p, state)
+	default:
 		state.Out, err = folder.ReadOut(filepath.Join(r.opt.DataDir, outPath(environment, name)))
 	}
 	return state, err
+}
+
+// printed adds what the job has written, of which a container beside it tells once the job has ended.
+func (r *Runtime) printed(ctx context.Context, p corev1.Pod, state runtime.JobState) (runtime.JobState, error) {
+	for _, s := range p.Status.InitContainerStatuses {
+		t := s.State.Terminated
+		switch {
+		case s.Name != containerOut:
+			continue
+		case t == nil && p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil:
+			state.Running = true // a moment more
+			return state, nil
+		case t == nil || t.ExitCode != 0: // gone with its node, or evicted
+			return state, nil
+		}
+		log, err := r.tail(ctx, p.Namespace, p.Name, containerOut, false, 0, results.MaxLog)
+		if err != nil {
+			return state, err
+		}
+		state.Out, err = results.Parse(log)
+		return state, err
+	}
+	return state, nil
 }
 
 // killed is the exit code of what SIGKILL has ended.
@@ -282,8 +319,10 @@ func (r *Runtime) removeJob(ctx context.Context, environment, name string) error
 			return err
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(r.opt.DataDir, jobPath(environment, name))); err != nil {
-		return err
+	if r.opt.Filestores == nil {
+		if err := os.RemoveAll(filepath.Join(r.opt.DataDir, jobPath(environment, name))); err != nil {
+			return err
+		}
 	}
 	if absent {
 		return nil

@@ -41,6 +41,8 @@ type Options struct {
 	// namespace/name of the claim that is bound to it. DataDir is where this process sees its root.
 	Volume  string
 	DataDir string
+	// Filestores are in a bucket instead; sessions must be in Redis then.
+	Filestores *Filestores
 
 	// Image names the image of the waybill binary, as the nodes can pull it. It is called only where
 	// something is made from it: a router, or a pool, beside whose processes it runs as a witness.
@@ -80,6 +82,9 @@ type Runtime struct {
 	// Of a Rehearsal: the only address that its pods reach, one that they must not, and the image of the waybill binary, which tries both.
 	reach       netip.AddrPort
 	decoy, self string
+	copies      string // folder here of what it copies, where filestores are in a bucket
+	filesPort   uint16 // where the pods get at that copy, of the address that they reach, and
+	filesToken  string // what lets them in
 }
 
 var prefixName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)
@@ -92,8 +97,11 @@ func New(opt Options) (*Runtime, error) {
 	if opt.UID <= 0 || opt.GID <= 0 {
 		return nil, fmt.Errorf("kubernetes runtime: user %d:%d: pods do not run as root; give an unprivileged user and group", opt.UID, opt.GID)
 	}
-	if opt.Volume == "" || !filepath.IsAbs(opt.DataDir) {
-		return nil, fmt.Errorf("kubernetes runtime: volume %q seen at %q: filestores are kept on a volume that Waybill and every pool mount; name it, and the absolute path of its root here", opt.Volume, opt.DataDir)
+	switch {
+	case opt.Filestores != nil && (opt.Volume != "" || opt.DataDir != ""):
+		return nil, fmt.Errorf("kubernetes runtime: volume %q and bucket %q for filestores: give one of them", opt.Volume, opt.Filestores.URL)
+	case opt.Filestores == nil && (opt.Volume == "" || !filepath.IsAbs(opt.DataDir)):
+		return nil, fmt.Errorf("kubernetes runtime: volume %q seen at %q: filestores are kept on a volume that Waybill and every pool mount, or in a bucket; name the volume, and the absolute path of its root here", opt.Volume, opt.DataDir)
 	}
 	if opt.Config == nil {
 		return nil, errors.New("kubernetes runtime: no cluster was given")

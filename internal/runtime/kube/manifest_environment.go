@@ -87,7 +87,7 @@ func (m render) network(opt Options, podNetworks []netip.Prefix) []*unstructured
 	if m.isCopies() {
 		return []*unstructured.Unstructured{policy("deny", networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{ingress, egress}, Egress: m.toServer(opt)})}
 	}
-	pools := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: labelRole, Operator: metav1.LabelSelectorOpNotIn, Values: []string{roleRouter}}}}
+	pools := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: labelRole, Operator: metav1.LabelSelectorOpNotIn, Values: []string{roleRouter, roleFiles}}}}
 	routers := networkingv1.NetworkPolicyPeer{
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelInstance: m.prefix, labelEnvironment: m.environment}},
 		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleRouter}},
@@ -106,6 +106,13 @@ func (m render) network(opt Options, podNetworks []netip.Prefix) []*unstructured
 	for _, name := range opt.Reach {
 		out = append(out, networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{fromNamespace(name)}})
 	}
+	world := out // for the gateway, whose bucket may be anywhere
+	if m.files != nil {
+		out = append(slices.Clone(out), networkingv1.NetworkPolicyEgressRule{Ports: []networkingv1.NetworkPolicyPort{port(gatewayPort)}, To: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelInstance: m.prefix, labelEnvironment: m.environment, labelGroup: sharedGroup}},
+			PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleFiles}},
+		}}})
+	}
 	all := []*unstructured.Unstructured{
 		policy("deny", networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{ingress, egress}}),
 		policy("pools", networkingv1.NetworkPolicySpec{PodSelector: pools, PolicyTypes: []networkingv1.PolicyType{ingress, egress}, Ingress: in, Egress: out}),
@@ -120,6 +127,14 @@ func (m render) network(opt Options, podNetworks []netip.Prefix) []*unstructured
 		toRouter = append(toRouter, networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{fromNamespace(opt.Namespace)}, Ports: []networkingv1.NetworkPolicyPort{port(adminPort)}})
 	}
 	environment := networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelInstance: m.prefix, labelEnvironment: m.environment}}}
+	if m.files != nil {
+		// The nodes' probes come from no pod, and no policy keeps them out.
+		all = append(all, policy("files", networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleFiles}}, PolicyTypes: []networkingv1.PolicyType{ingress, egress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{environment}, Ports: []networkingv1.NetworkPolicyPort{port(gatewayPort)}}},
+			Egress:  world,
+		}))
+	}
 	return append(all, policy("router", networkingv1.NetworkPolicySpec{
 		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleRouter}}, PolicyTypes: []networkingv1.PolicyType{ingress, egress},
 		Ingress: toRouter,

@@ -31,6 +31,8 @@ type render struct {
 	pullSecret                            bool
 	reach                                 netip.AddrPort // of a rehearsal: what its pods reach
 	decoy                                 string         // and what not
+	filesPort                             uint16         // of the same address, beside it: where they get their files
+	files                                 *Filestores    // nil: they are on the shared volume
 }
 
 func (m render) meta(name string, extra map[string]string) metav1.ObjectMeta {
@@ -78,13 +80,28 @@ func (m render) odooSpec(role, image string, command []string, files string, lim
 	spec := m.podSpec()
 	spec.Volumes = append(spec.Volumes,
 		corev1.Volume{Name: "files", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: files, DefaultMode: ptr(int32(0o440))}}},
-		corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claimName}}})
+		corev1.Volume{Name: "data", VolumeSource: m.data()})
 	spec.Containers = []corev1.Container{{
 		Name: containerApp, Image: image, Command: command, Env: odooEnv(role), Resources: limits, SecurityContext: confined(),
 		VolumeMounts: []corev1.VolumeMount{tmpMount, filesMount,
-			{Name: "data", MountPath: bridge.DataDir, SubPath: dataPath(m.environment, m.group)}},
+			{Name: "data", MountPath: bridge.DataDir, SubPath: m.dataPath()}},
 	}}
 	return spec
+}
+
+// data is where Odoo keeps files: what all pods share, or the copies of one pod.
+func (m render) data() corev1.VolumeSource {
+	if m.files != nil {
+		return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+	}
+	return corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claimName}}
+}
+
+func (m render) dataPath() string {
+	if m.files != nil {
+		return ""
+	}
+	return dataPath(m.environment, m.group)
 }
 
 var filesMount = corev1.VolumeMount{Name: "files", MountPath: bridge.ConfigDir, ReadOnly: true}

@@ -7,6 +7,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -84,7 +85,13 @@ func (m render) job(job runtime.Job) *unstructured.Unstructured {
 		spec.InitContainers = []corev1.Container{m.gate()}
 	}
 	app := &spec.Containers[0]
-	app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: bridge.OutDir, SubPath: outPath(job.Environment, job.Name)})
+	out := corev1.VolumeMount{Name: "data", MountPath: bridge.OutDir, SubPath: outPath(job.Environment, job.Name)}
+	if m.files != nil {
+		out = corev1.VolumeMount{Name: containerOut, MountPath: bridge.OutDir}
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: containerOut, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr(resource.MustParse("128Mi"))}}})
+		spec.InitContainers = append(spec.InitContainers, m.results(out))
+	}
+	app.VolumeMounts = append(app.VolumeMounts, out)
 	j := &batchv1.Job{
 		TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: kindJob}, ObjectMeta: m.meta(jobObject(job.Name), own),
 		Spec: batchv1.JobSpec{

@@ -50,6 +50,38 @@ func example(group string) (render, Options) {
 	return m, opt
 }
 
+// inBucket has filestores in a bucket.
+func inBucket(o *Options) {
+	o.Volume, o.DataDir = "", ""
+	o.Filestores = &Filestores{URL: "s3://files?region=eu-central-1", Env: map[string]string{"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "pa55word"}}
+}
+
+func TestManifestsWithABucket(t *testing.T) {
+	_, opt := example(sharedGroup)
+	inBucket(&opt)
+	m := (&Runtime{opt: opt}).render("production", sharedGroup)
+	m.self = "registry.example/waybill/waybill" + digest
+	secret := runtime.Files{gatewayKey: []byte("0123456789abcdef0123456789abcdef")}
+	for name, value := range opt.Filestores.Env {
+		secret[name] = []byte(value)
+	}
+	gateway := m.gateway(secret)
+	golden(t, "bucket-gateway", gateway)
+	golden(t, "bucket-network", m.network(opt, []netip.Prefix{netip.MustParsePrefix("10.214.0.0/20")}))
+	golden(t, "bucket-job", []*unstructured.Unstructured{m.job(runtime.Job{Environment: "production", Name: "update-1", Group: sharedGroup, Image: "registry.example/acme" + digest, Command: []string{"odoo"}})})
+	for _, o := range append(gateway, m.pool(runtime.Pool{Environment: "production", Name: "r42", Group: sharedGroup, Image: "registry.example/acme" + digest, Workers: 2})...) {
+		content, err := yaml.Marshal(o.Object)
+		require.NoError(t, err)
+		require.NotContains(t, string(content), "persistentVolumeClaim")
+		require.NotContains(t, string(content), "subPath")
+		require.NotContains(t, string(content), "pa55word")
+	}
+	again := m.gateway(secret)
+	require.Equal(t, gateway, again, "nothing is replaced for nothing")
+	secret["AWS_SECRET_ACCESS_KEY"] = []byte("another")
+	require.NotEqual(t, gateway[len(gateway)-1], m.gateway(secret)[len(gateway)-1], "it reads them once")
+}
+
 func TestManifests(t *testing.T) {
 	m, opt := example("wholesale")
 	pods := []netip.Prefix{netip.MustParsePrefix("10.214.0.0/20")}

@@ -39,6 +39,7 @@ const (
 	roleCron      = "cron"
 	roleUpdate    = "update"
 	roleRouter    = "router"
+	roleFiles     = "files"     // the gateway to a bucket with filestores
 	roleRehearsal = "rehearsal" // on a namespace
 )
 
@@ -52,11 +53,13 @@ const (
 	routerName    = "router"       // deployment, service, pair
 	tableName     = "router-table" // config map
 	tlsName       = "router-tls"   // secret
+	filesName     = "files"        // of the gateway: deployment, service, secret, budget
 	pullName      = "registry"     // secret
 	policyName    = "waybill"      // prefix of network policies
 	quotaName     = "waybill"      // resource quota, limit range
 	containerApp  = "app"          // the container that does the work
 	containerSee  = "witness"      // the one beside it
+	containerOut  = "results"      // beside a job that shares no folder with Waybill
 	containerGate = "shut-in"      // the one before it, in a rehearsal
 )
 
@@ -109,12 +112,18 @@ func jobPath(environment, job string) string {
 }
 func outPath(environment, job string) string { return filepath.Join(jobPath(environment, job), "out") }
 
-// DataDir is the folder here that a group's pools see as /var/lib/odoo.
+// DataDir is the folder here that a group's pools see as /var/lib/odoo; empty where there is none, since filestores are in a bucket.
 func (r *Runtime) DataDir(environment, group string) string {
+	if r.opt.Filestores != nil {
+		return ""
+	}
 	return filepath.Join(r.opt.DataDir, dataPath(environment, group))
 }
 
-// EnsureDataDir makes the folder for the pods' user.
+// EnsureDataDir makes the folder for the pods' user, where there is one.
 func (r *Runtime) EnsureDataDir(environment, group string) error {
+	if r.opt.Filestores != nil {
+		return nil
+	}
 	return r.owner.Make(r.DataDir(environment, group), 0o700)
 }

@@ -54,6 +54,11 @@ func (r *Runtime) ensurePool(ctx context.Context, pool runtime.Pool) error {
 	if m.self, err = r.selfImage(ctx, m, poolObject(pool.Name, roleCron)); err != nil {
 		return err
 	}
+	if m.files != nil {
+		if pool.Files, err = r.withFiles(ctx, m, pool.Files); err != nil {
+			return err
+		}
+	}
 	own := labels{labelPool: pool.Name}
 	if pool.Image, err = r.sameImage(ctx, m, own, pool.Image); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -15,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
+	"github.com/waybill-dev/waybill/internal/filestore"
+	"github.com/waybill-dev/waybill/internal/filestore/gateway"
 	"github.com/waybill-dev/waybill/internal/runtime"
 )
 
@@ -27,13 +30,18 @@ type Rehearsal struct {
 	r           *Runtime
 	environment string
 	decoy       net.Listener // beside the server, which the pods must not reach
+	files       *http.Server // gateway to the copied files, where they are on no shared volume
 }
 
 // Rehearsal makes the place of the rehearsal of that id, whose pods reach the server. Without a valid one it makes nothing, and is good for
-// removing what is there.
-func (r *Runtime) Rehearsal(ctx context.Context, id string, server netip.AddrPort) (*Rehearsal, error) {
+// removing what is there. Where filestores are in a bucket, the copy of the tenant's is in dir, a folder of this machine.
+func (r *Runtime) Rehearsal(ctx context.Context, id string, server netip.AddrPort, dir string) (*Rehearsal, error) {
 	h, err := r.rehearsal(id, server)
-	if err != nil || !server.IsValid() {
+	if err != nil {
+		return h, err
+	}
+	h.r.copies = filepath.Join(dir, "filestores")
+	if !server.IsValid() {
 		return h, err
 	}
 	// All that takes time goes before: how long an update takes is what a rehearsal is for.
@@ -43,11 +51,16 @@ func (r *Runtime) Rehearsal(ctx context.Context, id string, server netip.AddrPor
 	if h.r.self, err = h.r.opt.Image(ctx); err != nil {
 		return nil, fmt.Errorf("image of the waybill binary: %w", err)
 	}
+	if r.opt.Filestores != nil {
+		if err := h.serveCopies(ctx, server.Addr()); err != nil {
+			return nil, fmt.Errorf("the gateway to the copied files: %w", err)
+		}
+	}
 	if _, err = h.r.ensureGroup(ctx, h.environment, sharedGroup); err != nil {
-		return nil, err
+		return nil, errors.Join(err, h.Close())
 	}
 	if h.decoy, err = net.Listen("tcp", net.JoinHostPort(server.Addr().String(), "0")); err != nil {
-		return nil, err
+		return nil, errors.Join(err, h.Close())
 	}
 	h.r.decoy = h.decoy.Addr().String()
 	go func() {
@@ -110,12 +123,44 @@ func (h *Rehearsal) EnsureDataDir(_, group string) error {
 	return h.r.EnsureDataDir(h.environment, group)
 }
 
+// Filestore is where the copy of a tenant's files is.
+func (h *Rehearsal) Filestore(_, group, database string) filestore.Store {
+	if h.r.opt.Filestores != nil {
+		return filestore.Dir(filepath.Join(h.r.copies, group, gateway.Segment(database)))
+	}
+	return h.r.Filestore(h.environment, group, database)
+}
+
+// serveCopies lets the pods at the copied files, as an environment's gateway does at the bucket.
+func (h *Rehearsal) serveCopies(ctx context.Context, at netip.Addr) error {
+	listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
+	if err != nil {
+		return err
+	}
+	key := newKey()
+	h.r.filesPort, h.r.filesToken = listener.Addr().(*net.TCPAddr).AddrPort().Port(), gateway.Token(key, filesPrefix(h.environment, sharedGroup))
+	h.files = gateway.Server(gateway.New(gateway.Options{
+		Key: key, Log: h.r.log,
+		Store: func(_, database string) filestore.Store { return h.Filestore("", sharedGroup, database) }, // no other token was made
+	}))
+	go func() {
+		if err := h.files.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			h.r.log.ErrorContext(ctx, "the gateway to a rehearsal's files ended", "error", err)
+		}
+	}()
+	return nil
+}
+
 // Close leaves the runtime as it is.
 func (h *Rehearsal) Close() error {
-	if h.decoy == nil {
-		return nil
+	var errs []error
+	if h.files != nil {
+		errs = append(errs, h.files.Close())
 	}
-	return h.decoy.Close()
+	if h.decoy != nil {
+		errs = append(errs, h.decoy.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // SweepRehearsals removes what is left of those rehearsals of this Waybill that are over. Each is asked about after it was seen here, so that one
@@ -125,9 +170,11 @@ func (r *Runtime) SweepRehearsals(ctx context.Context, over func(ctx context.Con
 	if err != nil {
 		return err
 	}
-	folders, err := filepath.Glob(filepath.Join(r.opt.DataDir, environmentDir(copies)+"*"))
-	if err != nil {
-		return err
+	var folders []string
+	if r.opt.Filestores == nil {
+		if folders, err = filepath.Glob(filepath.Join(r.opt.DataDir, environmentDir(copies)+"*")); err != nil {
+			return err
+		}
 	}
 	for _, f := range folders {
 		all = append(all, filepath.Base(f))
@@ -153,13 +200,13 @@ func (r *Runtime) SweepRehearsals(ctx context.Context, over func(ctx context.Con
 
 // removeCopies removes a rehearsal. The folder goes last, as the mark by which a sweep finds the rest.
 func (r *Runtime) removeCopies(ctx context.Context, environment string) error {
-	if err := r.RemoveEnvironment(ctx, environment); err != nil {
+	if err := r.RemoveEnvironment(ctx, environment); err != nil || r.opt.Filestores != nil {
 		return err
 	}
 	return os.RemoveAll(filepath.Join(r.opt.DataDir, environmentDir(environment)))
 }
 
-// DataRoot is the root of the volume that the data folders are on, here.
+// DataRoot is the root of the volume that the data folders are on, here; empty where there is none.
 func (r *Runtime) DataRoot() string { return r.opt.DataDir }
 
 // OwnAddress is the address from which this process talks to the cluster: that of its pod or of its node. Pods reach it there.
@@ -199,7 +246,11 @@ func (m render) toServer(opt Options) []networkingv1.NetworkPolicyEgressRule {
 		// Some network plugins do not count pods among a block's addresses. Where Waybill is a pod, its namespace is named too.
 		to = append(to, fromNamespace(opt.Namespace))
 	}
-	return []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: []networkingv1.NetworkPolicyPort{port(int(m.reach.Port()))}}}
+	ports := []networkingv1.NetworkPolicyPort{port(int(m.reach.Port()))}
+	if m.filesPort != 0 {
+		ports = append(ports, port(int(m.filesPort)))
+	}
+	return []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}}
 }
 
 // gate is what each pod of a rehearsal begins with: nothing of a copy runs where it could send something. The cluster's API, of which every

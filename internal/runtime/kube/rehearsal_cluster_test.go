@@ -74,7 +74,7 @@ func TestRehearsalIsShutIn(t *testing.T) {
 	require.True(t, asked(), "the control")
 	require.NoError(t, dials(ctx, elsewhere), "the control")
 
-	h, err := r.Rehearsal(ctx, "shutin", netip.MustParseAddrPort(scratch))
+	h, err := r.Rehearsal(ctx, "shutin", netip.MustParseAddrPort(scratch), t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, h.EnsureDataDir("", sharedGroup))
 	require.NoError(t, os.WriteFile(filepath.Join(h.DataDir("", sharedGroup), "copy"), []byte("of a filestore"), 0o644))

@@ -37,13 +37,13 @@ func TestRehearsalReachesItsServerOnly(t *testing.T) {
 		require.Equal(t, []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: c.cidr}}},
 			Ports: []networkingv1.NetworkPolicyPort{port(40001)}}}, all[0].Egress)
 	}
-	over, err := r.Rehearsal(t.Context(), "abc", netip.AddrPort{})
+	over, err := r.Rehearsal(t.Context(), "abc", netip.AddrPort{}, t.TempDir())
 	require.NoError(t, err)
 	require.Empty(t, policies(over)[0].Egress)
 	require.Nil(t, over.r.opt.Keeper)
 	require.ErrorContains(t, over.StartJob(t.Context(), runtime.Job{}), "is over")
 	require.False(t, r.reach.IsValid(), "the runtime itself stays as it is")
-	_, err = r.Rehearsal(t.Context(), "../x", netip.AddrPort{})
+	_, err = r.Rehearsal(t.Context(), "../x", netip.AddrPort{}, t.TempDir())
 	require.Error(t, err)
 }
 
@@ -51,7 +51,7 @@ func TestRehearsalReachesItsServerOnly(t *testing.T) {
 func TestRehearsalIsNoEnvironment(t *testing.T) {
 	_, opt := example(sharedGroup)
 	r := &Runtime{opt: opt}
-	h, err := r.Rehearsal(t.Context(), "abc", netip.AddrPort{})
+	h, err := r.Rehearsal(t.Context(), "abc", netip.AddrPort{}, t.TempDir())
 	require.NoError(t, err)
 	require.Regexp(t, "^[0-9]", h.environment, "the estate's environments begin with a letter")
 	is := func(m render) any {

@@ -28,14 +28,17 @@ func (r *Runtime) rights() []right {
 	watched := append(slices.Clone(made), "watch")
 	kept := []string{"get", "list", "create", "patch", "watch"}
 	all := []right{
-		everywhere("", "namespaces", watched...), everywhere("", "persistentvolumes", made...), everywhere("", "nodes", "list"),
+		everywhere("", "namespaces", watched...), everywhere("", "nodes", "list"),
 		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicies", kept...),
 		everywhere("admissionregistration.k8s.io", "validatingadmissionpolicybindings", kept...),
 		everywhere("apps", "deployments", watched...), everywhere("", "services", watched...), everywhere("", "secrets", watched...), everywhere("batch", "jobs", made...),
 		everywhere("policy", "poddisruptionbudgets", watched...), everywhere("autoscaling", "horizontalpodautoscalers", watched...), everywhere("", "pods", made...), everywhere("", "pods/log", "get"),
 		everywhere("apps", "replicasets", "list", "delete"), everywhere("", "events", "list"),
 		everywhere("", "configmaps", kept...), everywhere("", "serviceaccounts", kept...), everywhere("", "resourcequotas", kept...), everywhere("", "limitranges", kept...),
-		everywhere("networking.k8s.io", "networkpolicies", kept...), everywhere("", "persistentvolumeclaims", "create", "patch"),
+		everywhere("networking.k8s.io", "networkpolicies", kept...),
+	}
+	if r.opt.Filestores == nil {
+		all = append(all, everywhere("", "persistentvolumes", made...), everywhere("", "persistentvolumeclaims", "create", "patch"))
 	}
 	if namespace, claim, ok := strings.Cut(r.opt.Volume, "/"); ok {
 		all = append(all, right{"", "persistentvolumeclaims", []string{"get"}, namespace, claim})

@@ -22,6 +22,9 @@ func (r *Runtime) Check(ctx context.Context) error {
 	if err := r.checkKinds(ctx); err != nil {
 		return err
 	}
+	if r.opt.Filestores != nil {
+		return r.checkBucket(ctx)
+	}
 	if _, err := r.sharedVolume(ctx); err != nil {
 		return err
 	}
@@ -85,7 +88,7 @@ func (r *Runtime) sharedVolume(ctx context.Context) (corev1.PersistentVolumeSpec
 		return v.Spec, err
 	}
 	if len(nodes) > 1 {
-		return v.Spec, fmt.Errorf("PersistentVolume %s belongs to one node, and the cluster has %d: the pods of a pool would not see the same filestore; give a volume that can be mounted ReadWriteMany by all of them (NFS, CephFS, EFS, Azure Files …)", name, len(nodes))
+		return v.Spec, fmt.Errorf("PersistentVolume %s belongs to one node, and the cluster has %d: the pods of a pool would not see the same filestore; give a volume that can be mounted ReadWriteMany by all of them (NFS, CephFS, EFS, Azure Files …), or a bucket (--filestores)", name, len(nodes))
 	}
 	return v.Spec, nil
 }

@@ -52,6 +52,14 @@ func run(args []string) error {
 		return witness.Run(context.Background(), args[3], args[5]) // as the real one does
 	case filepath.Base(args[0]) == "waybill" && len(args) == 6 && args[1] == "shut-in":
 		return shutin.Check(context.Background(), args[3], []string{args[5]}) // as the real one does
+	case filepath.Base(args[0]) == "waybill" && len(args) == 4 && args[1] == "results":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		return results.Run(ctx, args[3], os.Stdout) // as the real one does
+	case filepath.Base(args[0]) == "waybill" && len(args) == 8 && args[1] == "files":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		return gateway.Run(ctx, args[3], args[5], args[7], slog.Default()) // as the real one does
 	case filepath.Base(args[0]) == "waybill":
 		return router(args[1:])
 	case len(args) > 1 && args[1] == "job":
@@ -121,8 +129,41 @@ func pages(args []string) http.Handler {
 	mux.HandleFunc("/dial/{address}", func(w http.ResponseWriter, r *http.Request) { dial(w, r.PathValue("address")) })
 	mux.HandleFunc("/orphan", orphan)
 	mux.HandleFunc("/find/{name}", func(w http.ResponseWriter, r *http.Request) { find(w, r.PathValue("name")) })
+	mux.HandleFunc("/files/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		answer, err := files(r.Context(), r.FormValue("method"), "/"+r.PathValue("path"), r.FormValue("body"))
+		if err != nil {
+			answer = err.Error()
+		}
+		fmt.Fprint(w, answer)
+	})
 	mux.HandleFunc("/ask", func(w http.ResponseWriter, r *http.Request) { ask(r.Context(), w, r.FormValue("url")) })
 	return mux
+}
+
+// files asks the gateway to the filestores, as the bridge does, and tells its answer: status and content.
+func files(ctx context.Context, method, path, body string) (string, error) {
+	var config struct{ URL, Token string }
+	content, err := os.ReadFile(filepath.Join(configDir, "files.json"))
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(content, &config); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, config.URL+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+config.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + string(answer)), err
 }
 
 // find tells each path at which the process sees a file of that name.
@@ -270,6 +311,12 @@ func job(args []string) error {
 			}
 		}
 		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte(strings.Join(reached, " ")), 0o600)
+	case "files": // METHOD PATH BODY for the gateway to the filestores, whose answer it leaves
+		answer, err := files(context.Background(), args[1], args[2], args[3])
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(outDir, "result.json"), []byte(answer), 0o600)
 	case "leave":
 		child := exec.Command("/usr/bin/odoo", "job", "moment")
 		if err := child.Start(); err != nil {
