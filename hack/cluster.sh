@@ -3,6 +3,7 @@
 # and a volume. Every command is idempotent, says what it does on stderr, and prints only what a caller evaluates.
 #
 #   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes and Traefik)
+#   hack/cluster.sh s3              start object storage beside it; builds that the first time
 #   hack/cluster.sh tools           build only what "up" would build
 #   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where everything is, with its password
 #   hack/cluster.sh status          what runs
@@ -307,6 +308,22 @@ start_redis() {
 	ensure redis redis_ready setpriv --reuid redis --regid redis --clear-groups -- redis-server "$state/redis.conf"
 }
 
+# Object storage is not part of every cluster: its program is built when it is asked for.
+s3_ready() { listens "$node" 9000; }
+start_s3() {
+	local bin
+	bin=$(hack/tools.sh s3)
+	password s3
+	install -d -m 700 "$state/s3"
+	install -d "$state/s3/filestores" # a folder is a bucket
+	# In a shell of its own: nobody else gets the password, and nobody sees it among the processes.
+	(
+		ROOT_ACCESS_KEY=waybill ROOT_SECRET_KEY=$(cat "$state/s3.password")
+		export ROOT_ACCESS_KEY ROOT_SECRET_KEY
+		ensure s3 s3_ready "$bin/versitygw" --quiet --port "$node:9000" posix "$state/s3"
+	)
+}
+
 # image PROGRAM REPOSITORY pushes a static program of this machine, and prints the reference by digest.
 image() { "$state/bin/image" -password "$state/registry.password" -binary "$1" -path "/$(basename "$1")" "$node:5000/$2:latest"; }
 
@@ -547,7 +564,7 @@ down() {
 		return 0
 	fi
 	proxy=$(find "$cache/tools" -name kube-proxy -perm -u+x -print -quit 2>/dev/null)
-	for name in policies kube-proxy kubelet kube-scheduler kube-controller-manager kube-apiserver etcd registry redis; do
+	for name in policies kube-proxy kubelet kube-scheduler kube-controller-manager kube-apiserver etcd registry redis s3; do
 		finish "$name"
 	done
 	if name=$(running postgres); then kill -INT "$name"; fi # connections are cut; it stops well
@@ -587,6 +604,11 @@ env_lines() {
 	printf 'export WAYBILL_KUBE_POSTGRES_PASSWORD=%s\n' "$(cat "$state/postgres.password")"
 	printf 'export WAYBILL_KUBE_REDIS=redis://%s:6379/0\n' "$node"
 	printf 'export WAYBILL_KUBE_REDIS_PASSWORD=%s\n' "$(cat "$state/redis.password")"
+	if running s3 >/dev/null; then
+		printf 'export WAYBILL_KUBE_FILESTORES="s3://filestores?region=us-east-1&use_path_style=true&endpoint=http://%s:9000"\n' "$node"
+		printf 'export AWS_ACCESS_KEY_ID=waybill\n'
+		printf 'export AWS_SECRET_ACCESS_KEY=%s\n' "$(cat "$state/s3.password")"
+	fi
 	printf 'export WAYBILL_KUBE_TRAEFIK=%s:%s\n' "$node" "$web_port"
 	printf 'export WAYBILL_KUBE_PODS=%s\n' "$all_pods"
 	printf 'export WAYBILL_KUBE_VOLUME=filestores\n'
@@ -638,6 +660,7 @@ locked() {
 
 case "${1:-}" in
 tools) need_root && locked tools_of_cluster ;;
+s3) running kube-apiserver >/dev/null || die "no cluster runs here: make cluster"; locked start_s3 ;;
 up) locked up ;;
 down) locked down ;;
 env) env_lines ;;
@@ -645,7 +668,7 @@ status) status ;;
 kill) locked kill_part "${2:-}" ;;
 start) locked start_part "${2:-}" ;;
 *)
-	echo "usage: hack/cluster.sh up|tools|env|status|down|kill PART|start PART" >&2
+	echo "usage: hack/cluster.sh up|tools|s3|env|status|down|kill PART|start PART" >&2
 	exit 2
 	;;
 esac

@@ -32,6 +32,7 @@ type errand struct {
 	Capture              *Subject
 	Restore              *Ref
 	To                   Target
+	Files                string // folder of the filestore, of either
 	Stage                string
 	Done                 int64
 }
@@ -61,8 +62,10 @@ func child() {
 		}
 	}
 	if e.Capture != nil {
+		e.Capture.Filestore = filestore.Dir(e.Files)
 		_, err = s.Capture(ctx, *e.Capture, stop)
 	} else {
+		e.To.Filestore = filestore.Dir(e.Files)
 		_, err = s.Restore(ctx, *e.Restore, e.To, stop)
 	}
 	fmt.Println("ENDED", err)
@@ -74,6 +77,13 @@ func (b *bundle) killedAt(e errand) {
 	e.Bucket, e.TempDir, e.Key = b.bucket, b.store.TempDir, b.keyFile
 	for _, r := range b.store.Recipients {
 		e.Recipients = append(e.Recipients, fmt.Sprint(r))
+	}
+	if e.Capture != nil { // an interface does not travel
+		own := *e.Capture
+		e.Files, own.Filestore = own.Filestore.String(), nil
+		e.Capture = &own
+	} else {
+		e.Files, e.To.Filestore = e.To.Filestore.String(), nil
 	}
 	raw, err := json.Marshal(e)
 	require.NoError(b.t, err)

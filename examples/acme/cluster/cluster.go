@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/internal/filestore"
 )
 
 // Cluster is where everything is.
@@ -31,6 +33,7 @@ type Cluster struct {
 	redis    string // URL without a password
 	volume   string // PersistentVolume for filestores
 	folder   string // where that is on this machine
+	bucket   string // URL of a bucket for them instead; empty: none
 }
 
 // Where Waybill reads passwords from; the estate names them.
@@ -55,6 +58,7 @@ func Open(ctx context.Context, prefix, work string) (*Cluster, error) {
 			return nil, fmt.Errorf("%s is not set; say where the cluster is: eval \"$(hack/cluster.sh env)\", or docs/kubernetes.md for one of your own", name)
 		}
 	}
+	c.bucket = os.Getenv("WAYBILL_KUBE_FILESTORES")
 	given, err := url.Parse(server)
 	if err != nil || given.Scheme != "postgres" || given.User == nil {
 		return nil, fmt.Errorf("WAYBILL_KUBE_POSTGRES %q: expected postgres://USER@HOST:PORT", server)
@@ -139,11 +143,14 @@ func (c *Cluster) Serve(data string) ([]string, error) {
 
 // runtime are the flags that say where pools run.
 func (c *Cluster) runtime() []string {
-	return []string{
-		"--runtime", "kube", "--kubeconfig", c.Kubeconfig, "--namespace-prefix", c.Prefix,
-		"--volume", c.volume, "--volume-folder", c.folder,
-		"--traefik-namespace", "traefik", "--traefik-entrypoints", "web", "--traefik-networks", c.pods,
+	files := []string{"--volume", c.volume, "--volume-folder", c.folder}
+	if c.bucket != "" {
+		files = []string{"--filestores", c.bucket}
 	}
+	return append(files,
+		"--runtime", "kube", "--kubeconfig", c.Kubeconfig, "--namespace-prefix", c.Prefix,
+		"--traefik-namespace", "traefik", "--traefik-entrypoints", "web", "--traefik-networks", c.pods,
+	)
 }
 
 // Clear takes away what was made: somebody else's cluster is no place to leave things in.
@@ -156,5 +163,17 @@ func (c *Cluster) Clear(ctx context.Context, down func(ctx context.Context, args
 	for _, name := range []string{"acme_test", "acme_production", c.Prefix} {
 		drop = append(drop, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 	}
-	return errors.Join(c.do(ctx, drop...), os.RemoveAll(filepath.Join(c.folder, "environments")))
+	return errors.Join(c.do(ctx, drop...), os.RemoveAll(filepath.Join(c.folder, "environments")), c.emptyBucket(ctx))
+}
+
+func (c *Cluster) emptyBucket(ctx context.Context) error {
+	if c.bucket == "" {
+		return nil
+	}
+	b, err := filestore.OpenBucket(ctx, c.bucket)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return errors.Join(filestore.InBucket(b, "test/").RemoveAll(ctx), filestore.InBucket(b, "production/").RemoveAll(ctx))
 }
