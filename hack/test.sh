@@ -14,7 +14,8 @@
 #   hack/test.sh console-pages   the part that needs neither Odoo nor an engine
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
-#   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the conformance suite of runtimes, rehearsals, Waybill's own chart, chaos, and the demo's story; WAYBILL_KUBE: conformance, rehearsals, chart, chaos or story alone
+#   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the demo's story; WAYBILL_KUBE: another part, see kube-all
+#   hack/test.sh kube-all    the story there, again with filestores in object storage, the conformance suite of runtimes, rehearsals, Waybill's own chart, and chaos: story, bucket, conformance, rehearsals, chart, chaos
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -143,6 +144,17 @@ kube_chart() {
 	WAYBILL_TEST_HELM=$tools/helm WAYBILL_TEST_IMAGE_BASE=$base go test -tags kube -count=1 -v -timeout 30m -run '^TestChart$' ./test/kube
 }
 
+# The same where pods share no volume, on a cluster of hack/cluster.sh.
+kube_bucket() {
+	local settings
+	if [ -z "${WAYBILL_KUBE_FILESTORES:-}" ]; then
+		hack/cluster.sh s3 || return
+		settings=$(hack/cluster.sh env) || return
+		eval "$settings"
+	fi
+	kube_story
+}
+
 kube_story() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -deadline 30m; }
 
 faults() { WAYBILL_FAULTS=$1 odoo -v -run '^TestFaults$' ./test/faults; }
@@ -211,13 +223,16 @@ emergency)
 faults)
 	section "faults" faults "${WAYBILL_FAULTS:-all}"
 	;;
-kube)
+kube | kube-all)
+	parts=${WAYBILL_KUBE:-story}
+	[ "$1" = kube ] || parts=all
 	section "a Kubernetes" cluster
-	case ${WAYBILL_KUBE:-all} in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
-	case ${WAYBILL_KUBE:-all} in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
-	case ${WAYBILL_KUBE:-all} in all | chart) section "Waybill's chart" kube_chart ;; esac
-	case ${WAYBILL_KUBE:-all} in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac
-	case ${WAYBILL_KUBE:-all} in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
+	case $parts in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
+	case $parts in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
+	case $parts in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
+	case $parts in all | chart) section "Waybill's chart" kube_chart ;; esac
+	case $parts in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac
+	case $parts in all | bucket) section "the demo's story with filestores in object storage" kube_bucket ;; esac
 	;;
 bench)
 	prepare
@@ -235,7 +250,7 @@ bench-signals)
 	section "benchmark of signals" odoo -v -run '^TestSignals$/^what_it_costs$' ./internal/bridge
 	;;
 *)
-	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|console|console-pages|tenants|emergency|cosign|openid|forge|promtool|kube|bench|bench-build|bench-rehearsal|bench-signals" >&2
+	echo "usage: hack/test.sh core|all|kill|rehearsal|faults|console|console-pages|tenants|emergency|cosign|openid|forge|promtool|kube|kube-all|bench|bench-build|bench-rehearsal|bench-signals" >&2
 	exit 2
 	;;
 esac

@@ -229,12 +229,26 @@ func (b Bucket) RemoveAll(ctx context.Context) error {
 	if b.prefix == "" {
 		return errors.New("a whole bucket is not removed: there is no prefix")
 	}
-	several, ctx := parallel(ctx)
-	err := b.list(ctx, b.prefix, func(o *blob.ListObject) error {
-		several.Go(func() error { return absentIsFine(absent(o.Key, b.bucket.Delete(ctx, o.Key))) })
-		return nil
-	})
-	return errors.Join(several.Wait(), err)
+	for {
+		// What is listed while it is deleted may be an error, or be left out.
+		var keys []string
+		err := b.list(ctx, b.prefix, func(o *blob.ListObject) error {
+			if keys = append(keys, o.Key); len(keys) == 1000 {
+				return io.EOF
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, io.EOF) || len(keys) == 0 {
+			return err
+		}
+		several, within := parallel(ctx)
+		for _, key := range keys {
+			several.Go(func() error { return absentIsFine(absent(key, b.bucket.Delete(within, key))) })
+		}
+		if err := several.Wait(); err != nil {
+			return err
+		}
+	}
 }
 
 // Mark implements Store.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -29,6 +31,11 @@ func Size(ctx context.Context, s Store) (total int64, err error) {
 // Copy adds to a store what another one has, and what is marked there. It copies rather than links, so that no tenant can change what
 // another one reads. What is collected from the first one meanwhile is left out.
 func Copy(ctx context.Context, from, to Store) error {
+	if a, ok := from.(Folder); ok {
+		if b, ok := to.(Folder); ok {
+			return copyFolder(ctx, a.path, b.path)
+		}
+	}
 	several, within := parallel(ctx)
 	err := from.Each(within, func(name string, size int64) error {
 		several.Go(func() error {
@@ -57,7 +64,7 @@ func Copy(ctx context.Context, from, to Store) error {
 func copyOne(ctx context.Context, from, to Store, name string, size int64) error {
 	if a, ok := from.(Bucket); ok {
 		if b, ok := to.(Bucket); ok && a.bucket == b.bucket {
-			return copyInside(ctx, a, b, name, size)
+			return copyInside(ctx, a, b, name)
 		}
 	}
 	content, size, err := from.Open(ctx, name)
@@ -76,13 +83,67 @@ func copyOne(ctx context.Context, from, to Store, name string, size int64) error
 }
 
 // copyInside lets the object storage copy.
-func copyInside(ctx context.Context, from, to Bucket, name string, size int64) error {
-	if have, err := to.Stat(ctx, name); err == nil && have == size {
-		return nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+func copyInside(ctx context.Context, from, to Bucket, name string) error {
+	if _, err := to.Stat(ctx, name); !errors.Is(err, fs.ErrNotExist) {
+		return err // one that is there is never replaced
 	}
 	return absentIsFine(absent(name, from.bucket.Copy(ctx, to.prefix+name, from.prefix+name, nil)))
+}
+
+// copyFolder copies every regular file, as it is: what Odoo has not named, and what a fault of the disk has made something else of, is the tenant's too.
+func copyFolder(ctx context.Context, from, to string) error {
+	own, err := ownerOf(from)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist): // all of it, or collected by Odoo meanwhile
+			return nil
+		case err != nil:
+			return err
+		}
+		within, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, within)
+		switch {
+		case entry.IsDir():
+			return own.mkdir(target)
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		return spaceError(to, copyFile(path, target, own))
+	})
+}
+
+// copyFile copies one that is not there, or is there with another size.
+func copyFile(from, to string, own owner) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return absentIsFine(err)
+	}
+	defer in.Close()
+	was, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if is, err := os.Stat(to); err == nil && is.Size() == was.Size() {
+		return nil
+	}
+	out, err := os.CreateTemp(filepath.Dir(to), ".waybill-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(out.Name()) }()
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Chmod(0o644), own.chown(out.Name()), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
 }
 
 // At is the store at a place as a person names it: a folder, or the URL of a bucket, whose prefix counts (?prefix=production/shared/acme/). close

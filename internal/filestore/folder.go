@@ -82,7 +82,7 @@ func (f Folder) Stat(_ context.Context, name string) (int64, error) {
 }
 
 // Add implements Store.
-func (f Folder) Add(_ context.Context, name string, size int64, content func(io.Writer) error) (Added, error) {
+func (f Folder) Add(ctx context.Context, name string, size int64, content func(io.Writer) error) (Added, error) {
 	path, err := f.file(name)
 	if err != nil {
 		return 0, err
@@ -103,13 +103,14 @@ func (f Folder) Add(_ context.Context, name string, size int64, content func(io.
 		return 0, spaceError(dir, err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
-	defer tmp.Close()
+	defer func() { _ = tmp.Close() }()
 	named := &namedWriter{w: tmp, name: name}
 	if err := content(named); err != nil {
 		return 0, spaceError(dir, err)
 	}
-	if err := errors.Join(named.check(size), tmp.Chmod(0o644), own.chown(tmp.Name())); err != nil {
-		return 0, err
+	// Some file systems say only when a file is closed that there was no room for it.
+	if err := errors.Join(ctx.Err(), named.check(size), tmp.Chmod(0o644), own.chown(tmp.Name()), tmp.Close()); err != nil {
+		return 0, spaceError(dir, err)
 	}
 	err = os.Link(tmp.Name(), path) // unlike a rename it never replaces
 	if errors.Is(err, fs.ErrExist) {

@@ -99,12 +99,12 @@ func (r *Runtime) jobDir(environment, job string) string {
 	return filepath.Join(r.environmentDir(environment), "jobs", job)
 }
 
-// DataDir is the folder on this machine that a group's pools see as /var/lib/odoo: filestore and
 // Filestore is where the files of a database are: Odoo's own folder.
 func (r *Runtime) Filestore(environment, group, database string) filestore.Store {
 	return filestore.Dir(filepath.Join(r.DataDir(environment, group), "filestore", database))
 }
 
+// DataDir is the folder on this machine that a group's pools see as /var/lib/odoo: filestore and
 // sessions. Removing an environment leaves it in place.
 func (r *Runtime) DataDir(environment, group string) string {
 	return filepath.Join(r.environmentDir(environment), "data", group)

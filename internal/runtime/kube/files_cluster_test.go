@@ -145,7 +145,7 @@ func TestFilestoresInABucket(t *testing.T) {
 	pods, err := r.podsOf(ctx, r.namespace("production", sharedGroup), labels{labelRole: roleFiles})
 	require.NoError(t, err)
 	require.Len(t, pods, 2)
-	require.NoError(t, r.endPods(ctx, pods[0].Namespace, labels{labelRole: roleFiles}, 0))
+	require.NoError(t, r.remove(ctx, kindPod, pods[0].Namespace, pods[0].Name))
 	require.NoError(t, until(ctx, "the gateway answers again", func() (bool, error) { return ask("new", "GET", invoice, "") == "200 invoice", nil }))
 
 	// Other credentials: its pods read them once, and are replaced. The key stays, so that no pool is locked out.

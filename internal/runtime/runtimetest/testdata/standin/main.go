@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +24,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/filestore/gateway"
+	"github.com/waybill-dev/waybill/internal/runtime/kube/results"
 	"github.com/waybill-dev/waybill/internal/runtime/kube/shutin"
 	"github.com/waybill-dev/waybill/internal/runtime/kube/witness"
 )
