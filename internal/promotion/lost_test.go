@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/checkpoint"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -30,6 +31,10 @@ type folders struct {
 }
 
 func (y *folders) DataDir(_, group string) string { return filepath.Join(y.dir, group) }
+
+func (y *folders) Filestore(environment, group, database string) filestore.Store {
+	return filestore.Dir(filepath.Join(y.DataDir(environment, group), "filestore", database))
+}
 
 func (y *folders) EnsureDataDir(environment, group string) error {
 	return os.MkdirAll(y.DataDir(environment, group), 0o755)
