@@ -37,9 +37,9 @@ func Copy(ctx context.Context, from, to Store) error {
 		}
 	}
 	several, within := parallel(ctx)
-	err := from.Each(within, func(name string, size int64) error {
+	err := from.Each(within, func(name string, _ int64) error {
 		several.Go(func() error {
-			if err := copyOne(within, from, to, name, size); err != nil {
+			if err := copyOne(within, from, to, name); err != nil {
 				return fmt.Errorf("copy %s from %s to %s: %w", name, from, to, err)
 			}
 			return nil
@@ -61,7 +61,7 @@ func Copy(ctx context.Context, from, to Store) error {
 	return nil
 }
 
-func copyOne(ctx context.Context, from, to Store, name string, size int64) error {
+func copyOne(ctx context.Context, from, to Store, name string) error {
 	if a, ok := from.(Bucket); ok {
 		if b, ok := to.(Bucket); ok && a.bucket == b.bucket {
 			return copyInside(ctx, a, b, name)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/bridge"
 	"github.com/waybill-dev/waybill/internal/estate"
+	"github.com/waybill-dev/waybill/internal/filestore"
 	"github.com/waybill-dev/waybill/internal/long"
 	"github.com/waybill-dev/waybill/internal/release"
 	"github.com/waybill-dev/waybill/internal/runtime"
@@ -138,6 +139,10 @@ func newYard(t *testing.T) *yard {
 
 func (y *yard) DataDir(environment, group string) string {
 	return filepath.Join(y.folder, environment, group)
+}
+
+func (y *yard) Filestore(environment, group, database string) filestore.Store {
+	return filestore.Dir(filepath.Join(y.DataDir(environment, group), "filestore", database))
 }
 
 func (y *yard) EnsureDataDir(environment, group string) error {

@@ -224,7 +224,7 @@ func TestMovesThatMakeNoSense(t *testing.T) {
 	require.ErrorContains(t, err, "waybill tenant move rotation/acme --to dedicated")
 	y.keep("acme", "filestore/rotated/ab/abcd", "somebody's")
 	r := y.move(estate.Dedicated)
-	require.Contains(t, r.Reason, "Waybill knows nothing of it")
+	require.Contains(t, r.Reason, "Waybill knows nothing of them")
 	require.NoError(t, os.RemoveAll(y.DataDir("rotation", "acme")))
 
 	// What stands beside it is in the folder that would go.
