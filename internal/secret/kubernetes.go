@@ -2,6 +2,7 @@ package secret
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,10 +10,16 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
+
+// secrets are read without client-go's typed clients: those bring every kind that Kubernetes knows into this program, and into
+// every start of it.
+var secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 
 // answers is how long the API server is waited for.
 const answers = 10 * time.Second
@@ -26,13 +33,13 @@ func fromKubernetes(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	client, err := corev1.NewForConfig(config)
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answers)
 	defer cancel()
-	found, err := client.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	found, err := client.Resource(secrets).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
 		return "", fmt.Errorf("it is not allowed there: give the server's service account a Role in namespace %s with apiGroups [\"\"], resources [secrets], resourceNames [%s], verbs [get]", namespace, name)
@@ -43,9 +50,13 @@ func fromKubernetes(ctx context.Context, path string) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	value, there := found.Data[key]
-	if !there {
+	encoded, there, err := unstructured.NestedString(found.Object, "data", key)
+	if err != nil || !there {
 		return "", fmt.Errorf("the Secret has no key %s", key)
+	}
+	value, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", fmt.Errorf("the Secret's key %s: %w", key, err)
 	}
 	return string(value), nil
 }
