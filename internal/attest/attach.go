@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -82,6 +83,14 @@ func (r *Remote) attest(ctx context.Context, claim Claim, with crypto.Signer) (A
 
 // said finds an attestation by the key that says the same already, and returns its digest.
 func (r *Remote) said(ctx context.Context, claim Claim, payload []byte, by *ecdsa.PublicKey) (string, error) {
+	list, err := r.referrers(ctx)
+	list = slices.DeleteFunc(list, func(d v1.Descriptor) bool {
+		kind, known := d.Annotations[predicateAnnotation]
+		return known && kind != claim.Type
+	})
+	if err != nil || len(list) == 0 {
+		return "", err
+	}
 	wanted, err := parseStatement(payload)
 	if err != nil {
 		return "", err
@@ -90,14 +99,7 @@ func (r *Remote) said(ctx context.Context, claim Claim, payload []byte, by *ecds
 	if err != nil {
 		return "", fmt.Errorf("the predicate is no JSON: %w", err)
 	}
-	list, err := r.referrers(ctx)
-	if err != nil {
-		return "", err
-	}
 	for _, d := range list {
-		if kind, known := d.Annotations[predicateAnnotation]; known && kind != claim.Type {
-			continue
-		}
 		content, err := readBundle(ctx, r, d)
 		if err != nil {
 			continue // somebody else's affair, and no reason not to say ours

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -52,13 +53,7 @@ type Remote struct {
 
 // Open finds an image in a registry. auth nil is anonymous, via nil the way to any registry. A *Refused says that the manifest was altered.
 func Open(ctx context.Context, ref name.Reference, auth authn.Authenticator, via http.RoundTripper) (*Remote, error) {
-	if auth == nil {
-		auth = authn.Anonymous
-	}
-	if via == nil {
-		via = remote.DefaultTransport
-	}
-	r := &Remote{repository: ref.Context(), auth: auth, via: via}
+	r := in(ref.Context(), auth, via)
 	content, kind, err := r.getManifest(ctx, ref.Identifier())
 	if gone(err) {
 		return nil, fmt.Errorf("image %s is not in the registry: %w", ref, err)
@@ -84,6 +79,27 @@ func Open(ctx context.Context, ref name.Reference, auth authn.Authenticator, via
 	}
 	r.subject = v1.Descriptor{MediaType: kind, Digest: digest, Size: size}
 	return r, nil
+}
+
+// Pushed is Open for an image that this process has just pushed: the registry is not asked for it again.
+func Pushed(to name.Repository, image v1.Image, auth authn.Authenticator, via http.RoundTripper) (*Remote, error) {
+	subject, err := partial.Descriptor(image)
+	if err != nil {
+		return nil, err
+	}
+	r := in(to, auth, via)
+	r.subject = v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size}
+	return r, nil
+}
+
+func in(repository name.Repository, auth authn.Authenticator, via http.RoundTripper) *Remote {
+	if auth == nil {
+		auth = authn.Anonymous
+	}
+	if via == nil {
+		via = remote.DefaultTransport
+	}
+	return &Remote{repository: repository, auth: auth, via: via}
 }
 
 // Name is the repository's name without the registry.

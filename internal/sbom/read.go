@@ -32,9 +32,14 @@ func Read(ctx context.Context, ref string, registry build.Registry, cache string
 	if err != nil {
 		return nil, err
 	}
+	return Of(ctx, opened, cache)
+}
+
+// Of is Read for a release that has been opened.
+func Of(ctx context.Context, opened build.Opened, cache string) (*Inventory, error) {
 	inv, err := read(ctx, opened, cache)
 	if err != nil {
-		return nil, fmt.Errorf("reading what release %s is made of: %w", ref, err)
+		return nil, fmt.Errorf("reading what release %s@%s is made of: %w", opened.Release.Repository, opened.Release.Digest, err)
 	}
 	return inv, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/build"
@@ -198,6 +199,20 @@ func written(t *testing.T, inv *Inventory) []byte {
 	var b bytes.Buffer
 	require.NoError(t, inv.Write(&b))
 	return b.Bytes()
+}
+
+// What is written is what the library writes where it is asked for this version: nothing of a later one is in it.
+func TestWrittenInItsVersion(t *testing.T) {
+	inv, err := read(t.Context(), opened(t, lane(t)), t.TempDir())
+	require.NoError(t, err)
+	var theirs, compact bytes.Buffer
+	encoder := cdx.NewBOMEncoder(&theirs, cdx.BOMFileFormatJSON)
+	encoder.SetPretty(true)
+	encoder.SetEscapeHTML(false)
+	require.NoError(t, encoder.EncodeVersion(inv.document(), cdx.SpecVersion1_6))
+	require.Equal(t, theirs.String(), string(written(t, inv)))
+	require.NoError(t, inv.WriteCompact(&compact))
+	require.JSONEq(t, theirs.String(), compact.String())
 }
 
 func TestSameImageSameBytes(t *testing.T) {
