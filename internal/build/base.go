@@ -195,7 +195,7 @@ func ImportBase(ctx context.Context, source string, registry Registry, name stri
 	if err != nil {
 		return "", err
 	}
-	if err := registry.push(ctx, repository, tag, img); err != nil {
+	if err := registry.push(ctx, repository, tag, img, recall{}); err != nil {
 		return "", err
 	}
 	return digest.String(), nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	bridgefiles "github.com/waybill-dev/waybill/bridge"
 	"github.com/waybill-dev/waybill/internal/bridge"
@@ -36,6 +37,9 @@ type Options struct {
 
 	// Check looks at the source before anything is made of it; its error refuses the build. May be nil.
 	Check func(context.Context, SourceTree) error
+
+	// Beside is given the image while it is pushed; its error ends that. Its layers may be read. May be nil.
+	Beside func(context.Context, Opened) error
 
 	Registry Registry
 	Cache    string                           // folder; default: the user's cache folder
@@ -71,14 +75,19 @@ func build(ctx context.Context, o Options) (release.Release, error) {
 	}
 	defer made.close()
 	rel := made.release
-	if err := o.Registry.push(ctx, o.Repository, rel.Name, made.image); err != nil {
-		return release.Release{}, err
-	}
 	digest, err := made.image.Digest()
 	if err != nil {
 		return release.Release{}, err
 	}
 	rel.Digest = digest.String()
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() error { return o.Registry.push(within, o.Repository, rel.Name, made.image, made.recall) })
+	if o.Beside != nil {
+		group.Go(func() error { return o.Beside(within, Opened{Release: rel, Image: made.image, BaseLayers: made.below}) })
+	}
+	if err := group.Wait(); err != nil {
+		return release.Release{}, err
+	}
 	o.say("release %s: %s@%s", rel.Name, rel.Repository, rel.Digest)
 	return rel, nil
 }
@@ -131,7 +140,7 @@ func makeImage(ctx context.Context, o Options) (*made, error) {
 		end()
 		return nil, err
 	}
-	m.close = end
+	m.close, m.recall = end, known
 	return m, nil
 }
 

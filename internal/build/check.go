@@ -14,6 +14,8 @@ type SourceTree struct {
 	Dirty   bool
 	Folders []string // of the addons, from the repository's root; "" is the root itself
 
+	// Ahead says which files will be opened next, in this order, so that they are read ahead. It is worth it, and not needed.
+	Ahead func(files []SourceFile) error
 	// Files lists the files under one of the folders, sorted by path. It asks Git once for each.
 	Files func(folder string) ([]SourceFile, error)
 }
@@ -25,10 +27,12 @@ type SourceFile struct {
 	Size int64  // bytes
 	// Open returns the content, or a link's target. Only one file of a tree may be open at a time.
 	Open func() (io.ReadCloser, error)
+
+	object string // names the content, where Git keeps it
 }
 
 // tree lets others see what this package reads, once for each folder.
-func (s *source) tree(folders []string, list func(string) ([]entry, error)) (SourceTree, func(string) ([]entry, error)) {
+func (s *source) tree(folders []string, list func(string) ([]entry, error), ahead func(objects []string) error) (SourceTree, func(string) ([]entry, error)) {
 	listed := map[string][]entry{}
 	once := func(folder string) ([]entry, error) {
 		if known, ok := listed[folder]; ok {
@@ -42,6 +46,13 @@ func (s *source) tree(folders []string, list func(string) ([]entry, error)) (Sou
 	}
 	return SourceTree{
 		Commit: s.commit, Dirty: s.dirty, Folders: folders,
+		Ahead: func(files []SourceFile) error {
+			objects := make([]string, len(files))
+			for i, f := range files {
+				objects[i] = f.object
+			}
+			return ahead(objects)
+		},
 		Files: func(folder string) ([]SourceFile, error) {
 			entries, err := once(folder)
 			if err != nil {
@@ -49,7 +60,7 @@ func (s *source) tree(folders []string, list func(string) ([]entry, error)) (Sou
 			}
 			files := make([]SourceFile, len(entries))
 			for i, e := range entries {
-				files[i] = SourceFile{Path: e.path, Mode: e.mode, Size: e.size, Open: e.open}
+				files[i] = SourceFile{Path: e.path, Mode: e.mode, Size: e.size, Open: e.open, object: e.object}
 			}
 			return files, nil
 		},

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -192,85 +191,4 @@ func (r *repository) tree(ctx context.Context, commit, folder string, objects *o
 		entries = append(entries, e)
 	}
 	return entries, nil
-}
-
-// objectReader reads objects one after the other through one git process.
-type objectReader struct {
-	in      io.WriteCloser
-	out     *bufio.Reader
-	cmd     *exec.Cmd
-	current *object
-}
-
-func (r *repository) objects(ctx context.Context) (*objectReader, error) {
-	cmd := r.command(ctx, "cat-file", "--batch")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("git cat-file: %w", err)
-	}
-	return &objectReader{in: in, out: bufio.NewReaderSize(out, 256<<10), cmd: cmd}, nil
-}
-
-func (o *objectReader) Close() error {
-	o.in.Close()
-	io.Copy(io.Discard, o.out)
-	return o.cmd.Wait()
-}
-
-// open returns the content of an object, to be closed before the next one is opened.
-func (o *objectReader) open(name string) (io.ReadCloser, error) {
-	if o.current != nil {
-		return nil, errors.New("git cat-file: the object before is still being read")
-	}
-	if _, err := io.WriteString(o.in, name+"\n"); err != nil {
-		return nil, fmt.Errorf("git cat-file: %w", err)
-	}
-	header, err := o.out.ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("git cat-file: object %s: %w", name, err)
-	}
-	fields := strings.Fields(header)
-	if len(fields) != 3 {
-		return nil, fmt.Errorf("git cat-file: object %s is %s; a partial clone must be completed first", name, strings.TrimSpace(header))
-	}
-	size, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("git cat-file: %w", err)
-	}
-	o.current = &object{reader: o, left: size}
-	return o.current, nil
-}
-
-type object struct {
-	reader *objectReader
-	left   int64
-}
-
-func (b *object) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := b.reader.out.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-// Close skips what was not read.
-func (b *object) Close() error {
-	if b.reader.current != b {
-		return nil
-	}
-	b.reader.current = nil
-	_, err := b.reader.out.Discard(int(b.left) + 1) // and the newline behind it
-	return err
 }

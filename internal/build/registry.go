@@ -63,12 +63,7 @@ func hasHost(ref string) bool {
 }
 
 func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Option {
-	patience := r.patience
-	if patience == 0 {
-		patience = defaultPatience
-	}
-	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4),
-		remote.WithTransport(&patient{r.via(), patience})}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent("waybill"), remote.WithJobs(4), remote.WithTransport(r.via())}
 	if r.retry != nil {
 		options = append(options, remote.WithRetryBackoff(*r.retry))
 	}
@@ -79,22 +74,35 @@ func (r Registry) options(ctx context.Context, ref name.Reference) []remote.Opti
 }
 
 func (r Registry) via() http.RoundTripper {
-	if r.Transport == nil {
-		return remote.DefaultTransport
+	p := &patient{r.Transport, r.patience}
+	if p.next == nil {
+		p.next = remote.DefaultTransport
 	}
-	return r.Transport
+	if p.patience == 0 {
+		p.patience = defaultPatience
+	}
+	return p
 }
 
 // push uploads what the registry does not have yet. The manifest goes last, so that an interrupted
-// push leaves nothing that can be pulled.
-func (r Registry) push(ctx context.Context, repository, tag string, img v1.Image) error {
+// push leaves nothing that can be pulled. The registry is not asked for layers that are known to have arrived
+// earlier; where it refuses the manifest for one that is gone again, everything is looked at anew.
+func (r Registry) push(ctx context.Context, repository, tag string, img v1.Image, known recall) error {
 	ref, err := r.reference(repository + ":" + tag)
 	if err != nil {
 		return err
 	}
-	if err := remote.Write(ref, img, r.options(ctx, ref)...); err != nil {
+	options, earlier := r.options(ctx, ref), known.arrived(ref.Context())
+	layers := earlier.layers()
+	err = remote.Write(ref, img, append(options, remote.WithTransport(supposing{r.via(), layers}))...)
+	if refused := (*transport.Error)(nil); len(layers) > 0 && errors.As(err, &refused) {
+		earlier.forget()
+		err = remote.Write(ref, img, options...)
+	}
+	if err != nil {
 		return fmt.Errorf("pushing %s: %w. No release was made; build again, and what has arrived is not sent again", ref, explain(err))
 	}
+	earlier.remember(img)
 	return nil
 }
 

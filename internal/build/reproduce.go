@@ -162,6 +162,7 @@ type made struct {
 	release release.Release // without its digest
 	image   v1.Image
 	below   int // how many of its layers are the base's
+	recall  recall
 	close   func()
 }
 

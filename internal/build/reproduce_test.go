@@ -317,7 +317,7 @@ func TestReproduceSaysWhatItLacks(t *testing.T) {
 	t.Cleanup(server.Close)
 	o := options
 	o.Registry = Registry{Host: server.Listener.Addr().String(), User: "u", Password: "p"}
-	require.NoError(t, o.Registry.push(t.Context(), "acme", "r1", b.pull(t, "acme:r1")))
+	require.NoError(t, o.Registry.push(t.Context(), "acme", "r1", b.pull(t, "acme:r1"), recall{}))
 	_, err = Reproduce(t.Context(), o)
 	require.ErrorContains(t, err, "which is not to be had")
 	require.ErrorContains(t, err, "name a place that has it: --base")
@@ -337,7 +337,7 @@ func TestReproduceSaysWhatItLacks(t *testing.T) {
 		encoded, err := json.Marshal(changed)
 		require.NoError(t, err)
 		img := mutate.Annotations(b.pull(t, "acme:r1"), map[string]string{release.Annotation: string(encoded)}).(v1.Image)
-		require.NoError(t, b.registry.push(t.Context(), "acme", "changed", img))
+		require.NoError(t, b.registry.push(t.Context(), "acme", "changed", img, recall{}))
 		o := options
 		o.Ref = "acme:changed"
 		_, err = Reproduce(t.Context(), o)

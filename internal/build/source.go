@@ -82,6 +82,7 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 	s.origin, s.dirty = around.origin, len(around.changed) > 0
 
 	var list func(folder string) ([]entry, error)
+	ahead := func([]string) error { return nil } // a work tree's files are opened as they are
 	var root *os.Root
 	if s.dirty {
 		top, err := repo.git(ctx, "rev-parse", "--show-toplevel")
@@ -98,7 +99,7 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 		if err != nil {
 			return nil, err
 		}
-		s.close = func() { objects.Close() }
+		s.close, ahead = func() { objects.Close() }, objects.foretell
 		list = func(folder string) ([]entry, error) { return repo.tree(ctx, s.commit, folder, objects) }
 	}
 	history := make(chan carried, 1) // Git walks back through it while the modules are read
@@ -110,7 +111,7 @@ func readSource(ctx context.Context, o Options, info odoo.SeriesInfo, known reca
 	}()
 	if o.Check != nil {
 		var tree SourceTree
-		tree, list = s.tree(folders, list)
+		tree, list = s.tree(folders, list, ahead)
 		if err = o.Check(ctx, tree); err != nil {
 			return nil, err
 		}
