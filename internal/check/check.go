@@ -130,8 +130,8 @@ type PythonImport struct {
 type Base struct {
 	Digest      string
 	Modules     []release.Module
-	ExternalIDs map[string]bool   // "module.name" of every record the base's modules define in their data
-	DemoIDs     map[string]bool   // likewise of what only their demo data defines: not there in production
+	ExternalIDs Names             // "module.name" of every record the base's modules define in their data
+	DemoIDs     Names             // likewise of what only their demo data defines: not there in production
 	Models      map[string]bool   // technical names, "sale.order"
 	Python      map[string]string // installed distributions by normalised name, and their version
 	PythonNames map[string]bool   // importable top-level names, the standard library's included

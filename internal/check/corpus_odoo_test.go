@@ -73,7 +73,7 @@ func TestOdooIsClean(t *testing.T) {
 	})
 
 	alone := *in.Base
-	alone.Modules, alone.ExternalIDs, alone.DemoIDs = nil, nil, nil
+	alone.Modules, alone.ExternalIDs, alone.DemoIDs = nil, "", ""
 	alone.Models = map[string]bool{"nothing.of.the.base": true}
 	t.Run("sabotaged", func(t *testing.T) { expectSabotage(t, in) })
 

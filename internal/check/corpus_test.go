@@ -319,16 +319,17 @@ func testBase() *check.Base {
 		}
 		return all
 	}
+	names := func(names string) check.Names { return check.NamesOf(slices.Values(strings.Fields(names))) }
 	return &check.Base{
 		Digest: "sha256:0",
 		Modules: []release.Module{
 			{Name: "base"}, {Name: "web", Depends: []string{"base"}}, {Name: "mail", Depends: []string{"web"}},
 			{Name: "product", Depends: []string{"mail"}}, {Name: "sale", Depends: []string{"product"}}, {Name: "stock", Depends: []string{"product"}},
 		},
-		ExternalIDs: set(`base.group_user base.group_system base.group_no_one base.main_company base.user_root base.user_admin base.menu_administration
+		ExternalIDs: names(`base.group_user base.group_system base.group_no_one base.main_company base.user_root base.user_admin base.menu_administration
 			base.res_partner_1 base.view_partner_form web.layout sale.view_order_form sale.menu_sale_order sale.action_orders stock.group_stock_user
 			product.product_cable web.external_layout`),
-		DemoIDs: set("base.user_demo"),
+		DemoIDs: names("base.user_demo"),
 		Models: set(`res.partner res.users res.company res.groups res.currency sale.order stock.picking product.product product.template mail.thread
 			ir.ui.view ir.ui.menu ir.model.access ir.rule ir.actions.act_window ir.actions.server ir.actions.report ir.cron ir.attachment ir.sequence
 			ir.config_parameter ir.model ir.asset ir.model.data`),

@@ -56,7 +56,7 @@ var externalIDTooEarly = Check{
 			defined, ok := d.defined[ref.id]
 			owner, _, _ := strings.Cut(ref.id, ".")
 			switch {
-			case !ok && in.Base != nil && in.Base.DemoIDs[ref.id]:
+			case !ok && in.Base != nil && in.Base.DemoIDs.Has(ref.id):
 				found = append(found, ref.finding(m, "define a record of your own in the manifest's \"data\"",
 					"%s names %q, which only the base's demo data define", describe(ref), ref.id))
 			case !ok || defined.module.Name != owner: // where others write to it, it is there before
@@ -160,7 +160,7 @@ func (d *dataIndex) isDefined(in *Input, id string) bool {
 	if _, ok := d.defined[id]; ok || d.loose[id] {
 		return true
 	}
-	return in.Base != nil && (in.Base.ExternalIDs[id] || in.Base.DemoIDs[id])
+	return in.Base != nil && (in.Base.ExternalIDs.Has(id) || in.Base.DemoIDs.Has(id))
 }
 
 // isInherited knows the records that Odoo makes along with another one, by _inherits: a product's

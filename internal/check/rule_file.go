@@ -2,9 +2,13 @@ package check
 
 import (
 	"path"
+	"runtime"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Bits of File.Mode, as Linux has them.
@@ -26,6 +30,21 @@ func (in *Input) eachFile(visit func(*Module, *File)) {
 			visit(m, f)
 		}
 	}
+}
+
+// eachModule looks into every module, several at once, and returns what was found in the modules' order.
+func (in *Input) eachModule(find func(*Module) []Finding) []Finding {
+	found := make([][]Finding, len(in.Modules))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, m := range in.Modules {
+		group.Go(func() error {
+			found[i] = find(m)
+			return nil
+		})
+	}
+	_ = group.Wait() // finding fails at nothing
+	return slices.Concat(found...)
 }
 
 func (f *File) isLink() bool { return f.Link != "" || f.Mode&modeType == modeLink }

@@ -74,39 +74,44 @@ var secretInSource = Check{
 	ID:       "secret-in-source",
 	Severity: Error,
 	Why:      "What is in a repository or an image is no secret any more; who can read either has it.",
-	Find: func(in *Input) (found []Finding) {
-		in.eachFile(func(m *Module, f *File) {
-			if f.Content == nil || !mayHoldSecret(f.Path) {
-				return
-			}
-			lines := map[int]bool{}
-			take := func(rule secretRule, content []byte) {
-				for _, at := range rule.matches(f.Content, content) {
-					line := bytes.Count(f.Content[:at], []byte("\n")) + 1
-					if lines[line] {
+	Find: func(in *Input) []Finding {
+		return in.eachModule(secretsIn)
+	},
+}
+
+// secretsIn looks through the files of one module.
+func secretsIn(m *Module) (found []Finding) {
+	for _, f := range m.Files {
+		if f.Content == nil || !mayHoldSecret(f.Path) {
+			continue
+		}
+		lines := map[int]bool{}
+		take := func(rule secretRule, content []byte) {
+			for _, at := range rule.matches(f.Content, content) {
+				line := bytes.Count(f.Content[:at], []byte("\n")) + 1
+				if lines[line] {
+					continue
+				}
+				lines[line] = true
+				finding := m.at(f.Path, line, "revoke it, take it out, and give it to Odoo from outside of the image", "it holds %s", rule.what)
+				finding.Severity = rule.severity
+				if isTest(m, f) { // made for the test, as a rule
+					if rule.guess {
 						continue
 					}
-					lines[line] = true
-					finding := m.at(f.Path, line, "revoke it, take it out, and give it to Odoo from outside of the image", "it holds %s", rule.what)
-					finding.Severity = rule.severity
-					if isTest(m, f) { // made for the test, as a rule
-						if rule.guess {
-							continue
-						}
-						finding.Severity = Warning
-					}
-					found = append(found, finding)
+					finding.Severity = Warning
 				}
+				found = append(found, finding)
 			}
-			for _, rule := range secretRules {
-				take(rule, f.Content)
-			}
-			if slices.Contains(settings, path.Ext(f.Path)) {
-				take(passwordRule, lower(f.Content))
-			}
-		})
-		return found
-	},
+		}
+		for _, rule := range secretRules {
+			take(rule, f.Content)
+		}
+		if slices.Contains(settings, path.Ext(f.Path)) {
+			take(passwordRule, lower(f.Content))
+		}
+	}
+	return found
 }
 
 func isTest(m *Module, f *File) bool {

@@ -73,8 +73,8 @@ func TestIndex(t *testing.T) {
 	b := in.Base
 	require.NotEmpty(t, b.Digest)
 	require.Len(t, b.Modules, 1)
-	require.Equal(t, map[string]bool{"base.main_company": true, "other.x": true, "base.access_a": true}, b.ExternalIDs)
-	require.Equal(t, map[string]bool{"base.user_demo": true}, b.DemoIDs)
+	require.Equal(t, check.Names("base.access_a\nbase.main_company\nother.x\n"), b.ExternalIDs)
+	require.Equal(t, check.Names("base.user_demo\n"), b.DemoIDs)
 	require.Equal(t, map[string]bool{"res.partner": true}, b.Models)
 	require.Equal(t, map[string]string{"zeep-x": "4.2", "old": "1", "flat": "2"}, b.Python)
 	require.Equal(t, map[string]bool{"python3.13": true, "wkhtmltopdf": true, "sh": true}, b.Binaries)

@@ -51,7 +51,7 @@ func Folder(ctx context.Context, dir string, folders []string, o Options) (*chec
 
 // Source gathers the addons of a build, before anything of it is pushed.
 func Source(ctx context.Context, source build.SourceTree, o Options) (*check.Input, error) {
-	in, err := gather(ctx, sourceTree{source}, o)
+	in, err := gather(ctx, newSourceTree(source), o)
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
@@ -77,7 +77,9 @@ func gather(ctx context.Context, t tree, o Options) (*check.Input, error) {
 	in.Modules, err = r.modules(ctx, t)
 	if err != nil {
 		end()
-		<-opened
+		if base := <-opened; base.base != nil {
+			base.dismiss()
+		}
 		return nil, err
 	}
 	in.Unread = r.unread
@@ -88,6 +90,7 @@ func gather(ctx context.Context, t tree, o Options) (*check.Input, error) {
 	if base.err != nil || base.base == nil {
 		return in, base.err
 	}
+	defer base.dismiss()
 	in.Base = base.index
 	return in, base.parse(ctx, in)
 }
@@ -117,6 +120,7 @@ func (o Options) base(ctx context.Context) opening {
 	case found.series != o.Series:
 		return opening{err: fmt.Errorf("base %s holds Odoo %s, and the product is of series %s", o.Base, found.series, o.Series)}
 	}
+	found.prepare(ctx)
 	return opening{base: found}
 }
 

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"path"
 	"regexp"
 	"strings"
@@ -242,10 +243,7 @@ func (x *indexer) data(folder, inside string, content []byte) {
 // result joins what was found. Records of files that only the demo data names are not there in
 // production, so they are apart.
 func (x *indexer) result(base release.Base) *check.Base {
-	b := &check.Base{
-		Digest: base.Digest, Modules: base.Modules, ExternalIDs: map[string]bool{}, DemoIDs: map[string]bool{},
-		Models: x.models, Python: x.dists, PythonNames: x.names, Binaries: x.binaries,
-	}
+	records, demos := map[string]bool{}, map[string]bool{}
 	for folder, files := range x.ids {
 		module := path.Base(folder)
 		demo := map[string]bool{}
@@ -260,9 +258,9 @@ func (x *indexer) result(base release.Base) *check.Base {
 			}
 		}
 		for file, ids := range files {
-			into := b.ExternalIDs
+			into := records
 			if demo[file] {
-				into = b.DemoIDs
+				into = demos
 			}
 			for _, id := range ids {
 				if !strings.Contains(id, ".") {
@@ -272,10 +270,11 @@ func (x *indexer) result(base release.Base) *check.Base {
 			}
 		}
 	}
-	for id := range b.ExternalIDs {
-		delete(b.DemoIDs, id)
+	maps.DeleteFunc(demos, func(id string, _ bool) bool { return records[id] })
+	return &check.Base{
+		Digest: base.Digest, Modules: base.Modules, ExternalIDs: check.NamesOf(maps.Keys(records)), DemoIDs: check.NamesOf(maps.Keys(demos)),
+		Models: x.models, Python: x.dists, PythonNames: x.names, Binaries: x.binaries,
 	}
-	return b
 }
 
 func texts(v odoo.Value) []string {

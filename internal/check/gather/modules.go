@@ -115,6 +115,14 @@ func (r *reader) found(ctx context.Context, t tree) ([]candidate, error) {
 			}
 		}
 	}
+	slices.SortFunc(places, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	names := make([]string, len(places))
+	for i, place := range places {
+		names[i] = place.path
+	}
+	if err := t.expect(names, r.series.ManifestNames); err != nil {
+		return nil, err
+	}
 	all := make([]candidate, len(places))
 	err := each(ctx, len(places), t.parallel(), func(ctx context.Context, i int) (err error) {
 		all[i], err = r.manifest(ctx, t, places[i].path)

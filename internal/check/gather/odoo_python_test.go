@@ -168,7 +168,8 @@ def tried(what):
         return type(e).__name__
 print(json.dumps({"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "env": sorted(os.environ),
     "passwd": tried(lambda: open("/etc/passwd").read()), "root": sorted(os.listdir("/")), "write": tried(lambda: open("/x", "w")),
-    "path": sys.path, "isolated": sys.flags.isolated, "parent": tried(lambda: os.listdir("/.."))}))`)
+    "path": sys.path, "isolated": sys.flags.isolated, "parent": tried(lambda: os.listdir("/..")),
+    "bytecode": json.__cached__, "kept": os.path.exists(json.__cached__), "closed": not os.access(json.__cached__, os.W_OK) and not os.access(os.path.dirname(json.__cached__), os.W_OK)}))`)
 	require.NoError(t, err)
 	out, err := io.ReadAll(p.out)
 	require.NoError(t, err)
@@ -182,6 +183,9 @@ print(json.dumps({"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups
 		Write     string
 		Isolated  int
 		Parent    string
+		Bytecode  string
+		Kept      bool
+		Closed    bool
 	}
 	require.NoError(t, json.Unmarshal(out, &got), string(out))
 	require.Equal(t, nobody, got.UID)
@@ -192,6 +196,8 @@ print(json.dumps({"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups
 	require.Equal(t, "PermissionError", got.Write)
 	require.Subset(t, []string{"lib", "lib64", "usr"}, got.Root)
 	require.Equal(t, 1, got.Isolated)
+	require.True(t, got.Kept, "the bytecode of the first run: %s", got.Bytecode)
+	require.True(t, got.Closed, "nobody may write it any more")
 	for _, p := range got.Path {
 		require.NotContains(t, p, "packages")
 	}

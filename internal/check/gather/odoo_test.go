@@ -104,12 +104,12 @@ func TestRealIndex(t *testing.T) {
 	require.Empty(t, r.base.Unusable)
 	i := r.base.index
 	t.Logf("%d records, %d of demo data, %d models, %d distributions, %d importable names, %d programs",
-		len(i.ExternalIDs), len(i.DemoIDs), len(i.Models), len(i.Python), len(i.PythonNames), len(i.Binaries))
+		i.ExternalIDs.Len(), i.DemoIDs.Len(), len(i.Models), len(i.Python), len(i.PythonNames), len(i.Binaries))
 	for _, id := range []string{"base.main_company", "base.group_user", "sale.view_order_form", "stock.menu_stock_root", "account.access_account_account", "web.layout"} {
-		require.True(t, i.ExternalIDs[id], id)
+		require.True(t, i.ExternalIDs.Has(id), id)
 	}
-	require.True(t, i.DemoIDs["base.user_demo"])
-	require.False(t, i.ExternalIDs["base.user_demo"])
+	require.True(t, i.DemoIDs.Has("base.user_demo"))
+	require.False(t, i.ExternalIDs.Has("base.user_demo"))
 	for _, name := range []string{"sale.order", "res.partner", "stock.picking", "ir.model.data"} {
 		require.True(t, i.Models[name], name)
 	}
@@ -122,7 +122,7 @@ func TestRealIndex(t *testing.T) {
 	require.True(t, i.Binaries["python3.13"])
 	require.True(t, i.Binaries["sh"])
 	require.Greater(t, len(i.Modules), 600)
-	require.Greater(t, len(i.ExternalIDs), 30_000)
+	require.Greater(t, i.ExternalIDs.Len(), 30_000)
 }
 
 // TestRealModules reads Odoo's own modules as if they were a product's.

@@ -80,7 +80,11 @@ func (b *base) start(ctx context.Context, program string) (*process, error) {
 		}
 		args = append(args, at(b.Installed.Loader), "--library-path", strings.Join(folders, ":"))
 	}
-	args = append(args, at(b.Installed.Program), "-I", "-S", "-B", "-X", "utf8", "-c", program)
+	args = append(args, at(b.Installed.Program), "-I", "-S", "-X", "utf8")
+	if !b.writes {
+		args = append(args, "-B")
+	}
+	args = append(args, "-c", program)
 	ctx, cancel := context.WithCancel(ctx)
 	p := &process{stderr: &tail{}, cancel: cancel}
 	p.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
@@ -170,9 +174,32 @@ func (b *base) ask(ctx context.Context, sources [][]byte) ([]answer, error) {
 	return answers, ctx.Err()
 }
 
+// prepare starts an interpreter that the first question will find ready: it starts while the addons are read.
+func (b *base) prepare(ctx context.Context) {
+	if p, err := b.start(ctx, parser); err == nil { // else the question says why
+		b.ready = p
+	}
+}
+
+func (b *base) take(ctx context.Context) (*process, error) {
+	if p := b.ready; p != nil {
+		b.ready = nil
+		return p, nil
+	}
+	return b.start(ctx, parser)
+}
+
+// dismiss ends one that was never asked.
+func (b *base) dismiss() {
+	if b.ready != nil {
+		b.ready.stop()
+		b.ready = nil
+	}
+}
+
 // askSome returns how many were answered, and why it stopped there.
 func (b *base) askSome(ctx context.Context, sources [][]byte, answers []answer) (int, string, error) {
-	p, err := b.start(ctx, parser)
+	p, err := b.take(ctx)
 	if err != nil {
 		return 0, "", err
 	}

@@ -33,6 +33,8 @@ type tree interface {
 	list(ctx context.Context, folder string) ([]entry, error)
 	// files names all that is below one of them, sorted by path.
 	files(ctx context.Context, module string) ([]entry, error)
+	// expect is told which modules will be read, in this order: first the manifest of each, by one of these names, then its files.
+	expect(modules, manifests []string) error
 	// parallel is how many files may be read at once.
 	parallel() int
 	close()
@@ -147,6 +149,8 @@ func tracked(ctx context.Context, dir string, addons []string) (map[string]map[s
 }
 
 func (t *folderTree) folders() []string { return t.addons }
+
+func (t *folderTree) expect(_, _ []string) error { return nil }
 
 func (t *folderTree) parallel() int { return max(2, runtime.GOMAXPROCS(0)) }
 
@@ -294,32 +298,102 @@ func fileMode(m fs.FileMode) uint32 {
 	return bits | syscall.S_IFCHR
 }
 
-// sourceTree is the source of a build.
-type sourceTree struct{ build.SourceTree }
+// sourceTree is the source of a build. It is read by one goroutine: a commit is read through one git process.
+type sourceTree struct {
+	build.SourceTree
+	known map[string]below // addons folder → what is in it
+}
 
-func (t sourceTree) folders() []string { return t.Folders }
+// below is what an addons folder of a commit holds.
+type below struct {
+	top     []string                      // names right below it, in order
+	loose   map[string]build.SourceFile   // those of them that are files themselves
+	modules map[string][]build.SourceFile // the others' files, in order
+}
 
-// parallel is 1: a commit is read through one git process.
-func (t sourceTree) parallel() int { return 1 }
+func newSourceTree(of build.SourceTree) *sourceTree {
+	return &sourceTree{SourceTree: of, known: map[string]below{}}
+}
 
-func (t sourceTree) close() {}
+func (t *sourceTree) folders() []string { return t.Folders }
 
-func (t sourceTree) list(_ context.Context, folder string) ([]entry, error) {
+func (t *sourceTree) parallel() int { return 1 }
+
+func (t *sourceTree) close() {}
+
+// expect has Git read ahead: the manifests, then all else that is looked into.
+func (t *sourceTree) expect(modules, manifests []string) error {
+	var first, then []build.SourceFile
+	for _, module := range modules {
+		files, err := t.of(module)
+		if err != nil {
+			return err
+		}
+		manifest := ""
+		for _, name := range manifests {
+			at := slices.IndexFunc(files, func(f build.SourceFile) bool { return f.Path == module+"/"+name })
+			if at >= 0 {
+				manifest = files[at].Path
+				first = append(first, files[at])
+				break
+			}
+		}
+		for _, f := range files {
+			limit := limitOf(strings.TrimPrefix(f.Path, module+"/"))
+			if manifest != "" && f.Path != manifest && (f.Mode == "100644" || f.Mode == "100755") && f.Size <= limit && limit > 0 {
+				then = append(then, f)
+			}
+		}
+	}
+	return t.Ahead(append(first, then...))
+}
+
+// in sorts the files of an addons folder by module, once.
+func (t *sourceTree) in(folder string) (below, error) {
+	if known, ok := t.known[folder]; ok {
+		return known, nil
+	}
 	files, err := t.Files(folder)
+	if err != nil {
+		return below{}, err
+	}
+	b := below{loose: map[string]build.SourceFile{}, modules: map[string][]build.SourceFile{}}
+	for _, f := range files {
+		name, _, deeper := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(f.Path, folder), "/"), "/")
+		if len(b.top) == 0 || b.top[len(b.top)-1] != name {
+			b.top = append(b.top, name)
+		}
+		if deeper {
+			b.modules[name] = append(b.modules[name], f)
+		} else {
+			b.loose[name] = f
+		}
+	}
+	slices.Sort(b.top) // Git sorts folders as if their names ended in a slash
+	b.top = slices.Compact(b.top)
+	t.known[folder] = b
+	return b, nil
+}
+
+// of lists the files of a module.
+func (t *sourceTree) of(module string) ([]build.SourceFile, error) {
+	folder := path.Dir(module)
+	if folder == "." {
+		folder = ""
+	}
+	found, err := t.in(folder)
+	return found.modules[path.Base(module)], err
+}
+
+func (t *sourceTree) list(_ context.Context, folder string) ([]entry, error) {
+	found, err := t.in(folder)
 	if err != nil {
 		return nil, err
 	}
 	var entries []entry
-	seen := map[string]bool{}
-	for _, f := range files {
-		relative := strings.TrimPrefix(strings.TrimPrefix(f.Path, folder), "/")
-		name, _, deeper := strings.Cut(relative, "/")
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
+	for _, name := range found.top {
 		e := entry{path: path.Join(folder, name), mode: syscall.S_IFDIR | 0o755}
-		if !deeper {
+		if f, ok := found.loose[name]; ok {
 			if e, err = sourceEntry(f); err != nil {
 				return nil, err
 			}
@@ -329,20 +403,13 @@ func (t sourceTree) list(_ context.Context, folder string) ([]entry, error) {
 	return entries, nil
 }
 
-func (t sourceTree) files(_ context.Context, module string) ([]entry, error) {
-	folder := path.Dir(module)
-	if folder == "." {
-		folder = ""
-	}
-	files, err := t.Files(folder)
+func (t *sourceTree) files(_ context.Context, module string) ([]entry, error) {
+	found, err := t.of(module)
 	if err != nil {
 		return nil, err
 	}
 	var entries []entry
-	for _, f := range files {
-		if !strings.HasPrefix(f.Path, module+"/") {
-			continue
-		}
+	for _, f := range found {
 		e, err := sourceEntry(f)
 		if err != nil {
 			return nil, err
