@@ -65,11 +65,11 @@ build is signed and attached to the image.`,
 			if err := sign.open(cmd.Context(), a); err != nil {
 				return err
 			}
-			if err := checks.into(a, &o, declared.Checks); err != nil {
+			if err := checks.into(cmd.Context(), a, &o, declared.Checks); err != nil {
 				return err
 			}
 			started := time.Now()
-			built, err := build.Build(cmd.Context(), o)
+			built, err := sign.build(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -81,11 +81,7 @@ build is signed and attached to the image.`,
 			if _, err := attestBuild(cmd.Context(), o, built, &sign, started); err != nil {
 				return err
 			}
-			made, err := authors(cmd.Context(), o.Source, built.Commit)
-			if err != nil {
-				return err
-			}
-			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]any{"ref": built.Repository + "@" + built.Digest, "authors": made}, nil); err != nil {
+			if err := a.call(cmd.Context(), "POST", "/api/v1/releases", map[string]any{"ref": built.Repository + "@" + built.Digest, "authors": sign.authors}, nil); err != nil {
 				return fmt.Errorf("the image is in the registry as %s@%s, but the server did not take it up: %w", built.Repository, built.Digest, err)
 			}
 			built.Base.Modules = nil

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/internal/attest"
@@ -26,6 +27,10 @@ type signing struct {
 	builder string // URI
 	signer  crypto.Signer
 	claims  []attest.Claim // what is known besides the provenance
+
+	// What build finds out while it pushes.
+	image   v1.Image
+	authors []string // of the commit; addresses
 }
 
 // open finds the key before anything is built.
@@ -41,6 +46,20 @@ func (s *signing) open(ctx context.Context, a *app) (err error) {
 	return err
 }
 
+// build makes the release, and finds out while it is pushed what it is made of, and by whom.
+func (s *signing) build(ctx context.Context, o build.Options) (release.Release, error) {
+	o.Beside = func(ctx context.Context, opened build.Opened) (err error) {
+		s.image = opened.Image
+		if s.authors, err = authors(ctx, o.Source, opened.Release.Commit); err != nil {
+			return err
+		}
+		materials, err := billOfMaterials(ctx, opened, o.Cache)
+		s.claims = append(s.claims, materials)
+		return err
+	}
+	return build.Build(ctx, o)
+}
+
 // attestBuild says how a release was built, and whatever else is known of it, and attaches that to the image.
 func attestBuild(ctx context.Context, o build.Options, built release.Release, s *signing, started time.Time) ([]attest.Attached, error) {
 	attached, err := func() ([]attest.Attached, error) {
@@ -48,11 +67,11 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 		if err != nil {
 			return nil, err
 		}
-		image, err := attest.Open(ctx, ref, auth, o.Registry.Transport)
+		image, err := attest.Pushed(ref.Context(), s.image, auth, o.Registry.Transport)
 		if err != nil {
 			return nil, err
 		}
-		list := make([]attest.Attached, len(s.claims)+2)
+		list := make([]attest.Attached, len(s.claims)+1)
 		group, within := errgroup.WithContext(ctx)
 		for i, claim := range s.claims {
 			group.Go(func() (err error) {
@@ -60,13 +79,6 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 				return err
 			})
 		}
-		group.Go(func() error {
-			materials, err := billOfMaterials(within, o, built)
-			if err == nil {
-				list[len(s.claims)], err = image.Attest(within, materials, s.signer)
-			}
-			return err
-		})
 		if err := group.Wait(); err != nil {
 			return nil, err
 		}
@@ -82,13 +94,13 @@ func attestBuild(ctx context.Context, o build.Options, built release.Release, s 
 }
 
 // billOfMaterials reads what the image is made of; the base's part is remembered.
-func billOfMaterials(ctx context.Context, o build.Options, built release.Release) (attest.Claim, error) {
-	inventory, err := sbom.Read(ctx, built.Repository+"@"+built.Digest, o.Registry, o.Cache)
+func billOfMaterials(ctx context.Context, made build.Opened, cache string) (attest.Claim, error) {
+	inventory, err := sbom.Of(ctx, made, cache)
 	if err != nil {
 		return attest.Claim{}, err
 	}
 	var document bytes.Buffer
-	if err := inventory.Write(&document); err != nil {
+	if err := inventory.WriteCompact(&document); err != nil {
 		return attest.Claim{}, fmt.Errorf("write the bill of materials: %w", err)
 	}
 	return attest.BillOfMaterials(document.Bytes()), nil

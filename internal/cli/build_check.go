@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/attest"
 	"github.com/waybill-dev/waybill/internal/build"
 	"github.com/waybill-dev/waybill/internal/check"
@@ -20,7 +21,7 @@ type buildChecks struct {
 }
 
 // into has a build run the checks of the declared state. An error refuses the build.
-func (c *buildChecks) into(a *app, o *build.Options, declared estate.Checks) error {
+func (c *buildChecks) into(ctx context.Context, a *app, o *build.Options, declared estate.Checks) error {
 	if strings.TrimSpace(c.skip) != "" {
 		c.Report = check.SkippedReport(c.skip)
 		fmt.Fprintln(a.err, c.Report.Summary())
@@ -30,6 +31,8 @@ func (c *buildChecks) into(a *app, o *build.Options, declared estate.Checks) err
 	if err != nil {
 		return fmt.Errorf("read the estate: %w", err)
 	}
+	running := make(chan runningOrErr, 1) // asked for while Git is
+	go func() { running <- a.askRunning(ctx) }()
 	o.Check = func(ctx context.Context, source build.SourceTree) error {
 		g := gather.Options{
 			Series: o.Series, Experimental: o.Experimental, Base: o.Base, BaseDir: o.BaseDir, Registry: o.Registry, Cache: o.Cache, Progress: o.Progress,
@@ -37,13 +40,11 @@ func (c *buildChecks) into(a *app, o *build.Options, declared estate.Checks) err
 		if g.Base == "" {
 			g.Base = "odoo:" + o.Series
 		}
-		status, err := a.knownServer(ctx)
-		if err != nil {
-			return err
+		found := <-running
+		if found.err != nil {
+			return found.err
 		}
-		if g.Running, err = a.runningReleases(ctx, status, ""); err != nil {
-			return err
-		}
+		g.Running = found.releases
 		in, err := gather.Source(ctx, source, g)
 		if err != nil {
 			return err
@@ -58,6 +59,20 @@ func (c *buildChecks) into(a *app, o *build.Options, declared estate.Checks) err
 		return nil
 	}
 	return nil
+}
+
+type runningOrErr struct {
+	releases []check.RunningRelease
+	err      error
+}
+
+// askRunning finds the releases that run, where there is a server.
+func (a *app) askRunning(ctx context.Context) (r runningOrErr) {
+	var status api.Status
+	if status, r.err = a.knownServer(ctx); r.err == nil {
+		r.releases, r.err = a.runningReleases(ctx, status, "")
+	}
+	return r
 }
 
 // skippedChecks is the type of the claim that says why a release was not checked. It is another one

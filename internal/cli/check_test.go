@@ -165,7 +165,7 @@ func TestBuildRunsTheChecks(t *testing.T) {
 	a := &app{out: &said, err: &said, data: t.TempDir()}
 	run := func(c *buildChecks, declared estate.Checks) error {
 		o := build.Options{Source: source, Repository: "shop", Series: "19.0", Base: tinyBase(t), Cache: t.TempDir(), Registry: build.Registry{Host: "127.0.0.1:1", Plain: true}}
-		require.NoError(t, c.into(a, &o, declared))
+		require.NoError(t, c.into(t.Context(), a, &o, declared))
 		if check := o.Check; check != nil {
 			o.Check = func(ctx context.Context, tree build.SourceTree) error { return errors.Join(check(ctx, tree), errs) }
 		} else {
@@ -197,7 +197,7 @@ func TestBuildRunsTheChecks(t *testing.T) {
 	require.Contains(t, string(claim.Predicate.(json.RawMessage)), `"skipped":"the warehouse stands still"`)
 	require.Contains(t, string(said), "The checks were skipped: the warehouse stands still")
 
-	require.Error(t, (&buildChecks{}).into(a, &build.Options{}, estate.Checks{Levels: map[string]string{"no-such": "off"}}))
+	require.Error(t, (&buildChecks{}).into(t.Context(), a, &build.Options{}, estate.Checks{Levels: map[string]string{"no-such": "off"}}))
 }
 
 type quiet []byte

@@ -101,7 +101,7 @@ func rootfs(t *testing.T) string {
 func (y *yard) build(s signing) (release.Release, []attest.Attached, error) {
 	y.t.Helper()
 	require.NoError(y.t, s.open(y.t.Context(), &app{data: y.data}))
-	built, err := build.Build(y.t.Context(), y.o)
+	built, err := s.build(y.t.Context(), y.o)
 	require.NoError(y.t, err)
 	attached, err := attestBuild(y.t.Context(), y.o, built, &s, time.Now())
 	return built, attached, err
