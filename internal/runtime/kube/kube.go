@@ -142,7 +142,11 @@ func (r *Runtime) Close() error {
 // empty once every environment was removed.
 func (r *Runtime) Leftovers(ctx context.Context) ([]string, error) {
 	var names []string
-	for _, kind := range []string{kindNamespace, kindVolume, kindDeployment, kindAutoscaler, kindJob, kindService, kindSecret, kindPod} {
+	kinds := []string{kindNamespace, kindDeployment, kindAutoscaler, kindJob, kindService, kindSecret, kindPod}
+	if r.opt.Filestores == nil { // with a bucket there are no volumes, and no right to look for any
+		kinds = append(kinds, kindVolume)
+	}
+	for _, kind := range kinds {
 		all, err := r.list(ctx, kind, "", labels{})
 		if err != nil {
 			return nil, err
