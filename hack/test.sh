@@ -61,13 +61,15 @@ manifests() {
 
 # Without -short: the long tests too, which make test-unit leaves out.
 unit() { go test ./...; }
-# The packages that have tests with these tags; the others ran with the unit tests.
-tagged() { grep -lE '^//go:build .*(odoo|docker)' -r --include='*_test.go' examples internal | xargs -n1 dirname | sort -u | sed 's|^|./|'; }
+# The tests with these tags; those of the same packages without a tag ran with the unit tests.
+tagged() { grep -lE '^//go:build .*(odoo|docker)' -r --include='*_test.go' examples internal; }
 integration() {
-	local packages
-	mapfile -t packages < <(tagged)
+	local files packages names
+	mapfile -t files < <(tagged)
+	mapfile -t packages < <(printf './%s\n' "${files[@]}" | xargs -n1 dirname | sort -u)
+	names=$(sed -nE 's/^func (Test[A-Za-z0-9_]+)\(t .*/\1/p' "${files[@]}" | grep -vx TestMain | sort -u | paste -sd'|')
 	# Two at a time: a test on Odoo mostly waits for one process that starts.
-	WAYBILL_TEST_PACKAGES=2 odoo "${packages[@]}"
+	WAYBILL_TEST_PACKAGES=2 odoo -run "^($names)\$" "${packages[@]}"
 }
 # Somebody else's provider, as a process of its own.
 openid() {

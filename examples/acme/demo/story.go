@@ -43,6 +43,8 @@ type story struct {
 	rehearsed        rehearsed    // the last one
 	rushed           [2]int64     // orders begun and shipped by those who came for the busy hour
 	asks             *asks        // what production asks of people; nil while it asks nobody
+	next             string       // what goes to test while the next promotion to production shifts traffic
+	ahead            *ahead       // what has gone
 	since            *client.Mark // when the rehearsal in production began that the next promotion there follows
 }
 
@@ -165,8 +167,13 @@ func (s *story) build(ctx context.Context, release string) error {
 // promote brings a release into an environment and compares the end with the one expected. What
 // the crew met meanwhile, and while it was rehearsed, goes into the table.
 func (s *story) promote(ctx context.Context, release, environment, outcome string) error {
-	s.say("Release %s goes to %s.", release, environment)
-	row := row{release: release, environment: environment, begun: time.Now()}
+	of, before := asked{}, false
+	if environment == "test" {
+		of, before = s.takeAhead(release)
+	}
+	if !before {
+		s.say("Release %s goes to %s.", release, environment)
+	}
 	var mark client.Mark
 	working := environment == "production" && s.crew != nil
 	if working {
@@ -175,22 +182,27 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 			mark, s.since = *s.since, nil
 		}
 	}
-	var asked struct {
-		Promotion string `json:"promotion"`
+	if !before {
+		of = s.ask(ctx, release, environment)
 	}
-	if err := s.cli.Ask(ctx, &asked, "promote", release, environment, "--detach"); err != nil {
-		return err
+	if of.err != nil {
+		return of.err
 	}
-	code, err := show(ctx, s.cli, "promotion", "watch", asked.Promotion)
+	if environment == "production" && s.next != "" {
+		s.goAhead(ctx, s.next, of.promotion)
+		s.next = ""
+	}
+	row := row{release: release, environment: environment, begun: of.begun}
+	code, err := show(ctx, s.cli, "promotion", "watch", of.promotion)
 	if err != nil {
 		return err
 	}
 	if environment == "production" && s.asks != nil && code == waits {
-		if code, err = s.agree(ctx, asked.Promotion); err != nil {
+		if code, err = s.agree(ctx, of.promotion); err != nil {
 			return err
 		}
 	}
-	if err := s.cli.Ask(ctx, &row.promotion, "promotion", "show", asked.Promotion); err != nil {
+	if err := s.cli.Ask(ctx, &row.promotion, "promotion", "show", of.promotion); err != nil {
 		return err
 	}
 	row.ended = time.Now()
@@ -215,7 +227,7 @@ func (s *story) promote(ctx context.Context, release, environment, outcome strin
 	var errs []error
 	if row.promotion.Outcome != outcome || row.promotion.one().Outcome != outcome {
 		errs = append(errs, fmt.Errorf("%s in %s ended as %q (%s); the story says %q; see: waybill promotion show %s",
-			release, environment, row.promotion.one().Outcome, row.promotion.one().Reason, outcome, asked.Promotion))
+			release, environment, row.promotion.one().Outcome, row.promotion.one().Reason, outcome, of.promotion))
 	}
 	if expected := map[string]int{promoted: 0, rolledBack: 1}[outcome]; code != expected {
 		errs = append(errs, fmt.Errorf("%s in %s: exit code %d, expected %d", release, environment, code, expected))
@@ -338,6 +350,7 @@ const clearing = 5 * time.Minute
 
 // close sends everybody home and stops Waybill.
 func (s *story) close() error {
+	s.endAhead()
 	errs := []error{s.opened()}
 	if s.watcher != nil {
 		s.watcher.stop()
