@@ -48,11 +48,12 @@ func watch(ctx context.Context, site client.Site, login, password string, delive
 	}
 	w := &watcher{browser: browser, quit: make(chan struct{}), hurried: make(chan struct{}, 1)}
 	w.pace.Store(int64(atRest))
-	if err := browser.Login(ctx, login, password); err != nil {
+	if err := undisturbed(func() error { return browser.Login(ctx, login, password) }); err != nil {
 		browser.Close()
 		return nil, err
 	}
-	form, err := browser.OpenDelivery(ctx, delivery)
+	var form client.Form
+	err = undisturbed(func() (err error) { form, err = browser.OpenDelivery(ctx, delivery); return err })
 	if err == nil && !form.Has("dock_id") {
 		err = fmt.Errorf("the form of delivery %d does not show its dock; it shows %v", delivery, form.Fields)
 	}
@@ -71,6 +72,16 @@ func watch(ctx context.Context, site client.Site, login, password string, delive
 	}
 	w.ended.Go(func() { w.look(ctx) })
 	return w, nil
+}
+
+// undisturbed does something again when the browser gave it up because a container beside it started or ended. A pool is a few
+// containers, so that it happens often in a row says that something else is wrong.
+func undisturbed(do func() error) error {
+	err := do()
+	for again := 0; again < 10 && errors.Is(err, client.ErrNetworkChanged); again++ {
+		err = do()
+	}
+	return err
 }
 
 // Between two visits. A page load costs a browser and Odoo a second of a processor, which on two cores is
