@@ -215,7 +215,7 @@ func ClassifyBatches(dir, release string) error {
 
 // JudgeValidation has an environment of an estate take releases back under which deliveries take longer to validate.
 func JudgeValidation(dir, environment string) error {
-	const steps, judged = "  steps: [10, 50]\n", "  steps: [25]\n  signals:\n    - {signal: picking_validate.seconds, role: trigger, tolerance: 15%, importance: 20, required: true}\n"
+	const steps, judged = "  steps: [25, 50]\n", "  steps: [25]\n  signals:\n    - {signal: picking_validate.seconds, role: trigger, tolerance: 15%, importance: 20, required: true}\n"
 	file := filepath.Join(dir, environment+".yaml")
 	content, err := os.ReadFile(file)
 	if err != nil {

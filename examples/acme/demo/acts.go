@@ -43,7 +43,8 @@ func (s *story) second(ctx context.Context) error {
 	}
 	before := time.Now()
 	if s.watcher != nil {
-		defer s.watcher.hurry()()
+		s.watcher.hurry() // until traffic is shifted: see askAhead
+		defer s.watcher.rest()
 	}
 	if err := s.askPeople(ctx); err != nil {
 		return err
@@ -65,6 +66,7 @@ func (s *story) second(ctx context.Context) error {
 	if s.watcher == nil {
 		return nil
 	}
+	s.watcher.hurry()
 	if err := s.watcher.until(ctx, s.last().ended, time.Minute, "r2's new field on the form", func(v visit) bool { return v.bySlot }); err != nil {
 		return errors.Join(err, s.watcher.faults(before))
 	}
@@ -158,9 +160,6 @@ func (s *story) fifth(ctx context.Context) error {
 	if err := s.prepare(ctx, "r5", "breaking"); err != nil {
 		return err
 	}
-	if s.watcher != nil {
-		defer s.watcher.hurry()()
-	}
 	if err := s.promote(ctx, "r5", "production", promoted); err != nil {
 		return err
 	}
@@ -173,6 +172,8 @@ func (s *story) fifth(ctx context.Context) error {
 	if s.watcher == nil {
 		return nil
 	}
+	s.watcher.hurry()
+	defer s.watcher.rest()
 	if err := s.watcher.until(ctx, s.last().ended, time.Minute, "r5's new field on the form", func(v visit) bool { return v.byLoader }); err != nil {
 		return errors.Join(err, s.watcher.faults(s.last().begun))
 	}

@@ -42,6 +42,9 @@ func (s *story) askAhead(ctx context.Context, release, behind string) asked {
 		case <-time.After(time.Second):
 		}
 	}
+	if s.watcher != nil {
+		s.watcher.rest() // it has seen the old release on the new schema
+	}
 	if err := s.build(ctx, release); err != nil {
 		return asked{err: err}
 	}

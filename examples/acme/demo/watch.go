@@ -91,15 +91,16 @@ const (
 	hurried = time.Second
 )
 
-// hurry has visits follow each other quickly, until the returned function is called.
-func (w *watcher) hurry() (rest func()) {
+// hurry has visits follow each other quickly, until rest.
+func (w *watcher) hurry() {
 	w.pace.Store(int64(hurried))
 	select {
 	case w.hurried <- struct{}{}:
 	default:
 	}
-	return func() { w.pace.Store(int64(atRest)) }
 }
+
+func (w *watcher) rest() { w.pace.Store(int64(atRest)) }
 
 // look visits the form again and again: once within the running page, twice by loading it anew.
 func (w *watcher) look(ctx context.Context) {
