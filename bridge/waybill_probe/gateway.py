@@ -24,6 +24,7 @@ _PAUSE = 1.0  # seconds after a failure in which nobody waits again
 _KEEP = 60.0  # seconds a connection that nobody uses is kept; the gateway keeps it for 120
 _IDLE = 8  # connections that are kept
 _CHUNK = 1 << 16
+_EMPTY = "da/da39a3ee5e6b4b0d3255bfef95601890afd80709"  # the file without any content
 
 
 class Away(Exception):
@@ -100,8 +101,16 @@ class Client:
 
     def probe(self, database):
         """Asks for a file that need not be there: whether gateway, token and bucket are of use."""
-        empty = "da/da39a3ee5e6b4b0d3255bfef95601890afd80709"
-        self._ask("HEAD", self._file(database, empty), _nothing, (200, 404), seconds=_PROBE, patient=False)
+        self._ask("HEAD", self._file(database, _EMPTY), _nothing, (200, 404), seconds=_PROBE, patient=False)
+
+    def stranger(self, database, token):
+        """The status with which the same is answered to whoever comes with another token, or with none."""
+        connection = self._connect()
+        try:
+            connection.request("HEAD", self._file(database, _EMPTY), headers={"Authorization": "Bearer " + token} if token else {})
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     # -- how
 

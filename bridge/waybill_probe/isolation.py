@@ -4,12 +4,13 @@ It tries with what a tenant's own code would have: the pool's login and password
 network. It never reads what it reaches, it only says that it could. The server decides what to try, and
 which of it has to succeed: an attempt says nothing where its control fails.
 
-    request   {"database": own, "attempts": [{"door": …, "target": …, "host": …, "port": …, "tls": …, "secret": …}]}
+    request   {"database": own, "attempts": [{"door": …, "target": …, "host": …, "port": …, "tls": …, "prefix": …}]}
     answer    {"results": [{"outcome": "reached" | "refused" | "unknown", "detail": one line}]}
 
 An outcome is "refused" only where something said no; silence of a network counts, since a packet filter says it so.
 Whatever else happens is "unknown".
 """
+import base64
 import errno
 import glob
 import http.client
@@ -24,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 
-from . import compat, tenancy
+from . import compat, filestore, gateway, tenancy
 
 _logger = logging.getLogger(__name__)
 
@@ -165,24 +166,48 @@ def _mounts():
     return [place for place in places if place != "/" and not place.startswith(_NOWHERE)]
 
 
-def _filestore(_database, attempt):
-    """The files of another database, wherever a mount might hold them."""
-    from odoo.tools import config
-
+def _filestore(database, attempt):
+    """The files of another database: wherever a mount might hold them, and in object storage."""
     name = attempt["target"]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ValueError("no name of a database")
+    stored = filestore.config()
+    if stored is None:
+        return _mounted(name)
+    client = gateway.Client(stored.url, stored.token)
+    if name == database:
+        client.probe(name)
+        return "reached", "the gateway to object storage gives its files"
+    return _worst([_mounted(name), _stored(client, stored.token, name, attempt.get("prefix") or "")])
+
+
+def _stored(client, token, name, prefix):
+    """At the gateway to object storage: without a token, and with this pool's own, changed to say that it is for the other's files."""
+    if not prefix:
+        return "unknown", "nobody said where in object storage they are"
+    another = base64.urlsafe_b64encode(prefix.encode()).decode().rstrip("=") + "." + token.partition(".")[2]
+    answers = []
+    for what, tried in (("no token", ""), ("a token of its own making", another)):
+        status = client.stranger(name, tried)
+        outcome = "reached" if status in (200, 404) else "refused" if status in (401, 403) else "unknown"
+        answers.append((outcome, "with %s the gateway to object storage answers %d for %s" % (what, status, prefix)))
+    return _worst(answers)
+
+
+def _worst(answers):
+    return min(answers, key=lambda answered: ("reached", "unknown", "refused").index(answered[0]))
+
+
+def _mounted(name):
+    from odoo.tools import config
+
     own, mounts = config["data_dir"], _mounts()
     places = [os.path.join(own, "filestore", name)]
     for place in mounts:
         if place != own:
             places += [os.path.join(glob.escape(place), where, "filestore", name) for where in _BELOW]
     answers = [_list(found) for pattern in places for found in glob.iglob(pattern)]
-    for outcome in ("reached", "unknown", "refused"):
-        for answered in answers:
-            if answered[0] == outcome:
-                return answered
-    return "refused", "no such folder in its data folder and %d mounts" % len(mounts)
+    return _worst(answers or [("refused", "no such folder in its data folder and %d mounts" % len(mounts))])
 
 
 def _folder(_database, attempt):
@@ -210,7 +235,7 @@ def _network(error):
     )  # fmt: skip
 
 
-def _gateway():
+def _machine():
     """The machine that the pool runs on, as a container sees it; empty where there is no way out."""
     with open("/proc/net/route", encoding="ascii") as file:
         for line in list(file)[1:]:
@@ -223,7 +248,7 @@ def _gateway():
 def _where(attempt):
     host = attempt.get("host") or ""
     if host == "gateway":
-        host = _gateway()
+        host = _machine()
     return host, int(attempt.get("port") or 0)
 
 

@@ -16,7 +16,7 @@ const (
 	DoorRole      = "role"      // SET ROLE to another owner
 	DoorCursor    = "cursor"    // a database, through Odoo's own connections
 	DoorRegistry  = "registry"  // a database's registry, as an addon gets it
-	DoorFilestore = "filestore" // a database's files, under any mount
+	DoorFilestore = "filestore" // a database's files, under any mount and in object storage
 	DoorFolder    = "folder"    // a folder by its name on the machine
 	DoorTCP       = "tcp"       // an address
 	DoorHTTP      = "http"      // a page of an address
@@ -34,7 +34,8 @@ type IsolationAttempt struct {
 	Database string `json:"database,omitempty"` // of a login; empty: the pool's own
 	Host     string `json:"host,omitempty"`
 	Port     int    `json:"port,omitempty"`
-	TLS      bool   `json:"tls,omitempty"` // of a page
+	TLS      bool   `json:"tls,omitempty"`    // of a page
+	Prefix   string `json:"prefix,omitempty"` // of a database's files, where they are in object storage: "ENVIRONMENT/GROUP/"
 }
 
 // Reach is how an attempt ended.

@@ -179,6 +179,30 @@ func TestFilesInObjectStorage(t *testing.T) {
 		require.Equal(t, before, b.attachments(t, db), "it was fetched and not made again")
 	})
 
+	t.Run("of others", func(t *testing.T) {
+		try := func(p *pool, database, prefix string) IsolationResult {
+			results, err := p.client.Isolation(t.Context(), db, []IsolationAttempt{{Door: DoorFilestore, Target: database, Prefix: prefix}})
+			require.NoError(t, err)
+			return results[0]
+		}
+		for _, test := range []struct {
+			database, prefix string
+			want             Reach
+		}{
+			{db, "", Reached},
+			{"fern", "test/fern/", Refused},
+			{"fern", filesPrefix, Reached}, // of this group: the token that the pool makes up is its own
+			{"fern", "", Unknown},
+		} {
+			got := try(one, test.database, test.prefix)
+			assert.Equal(t, test.want, got.Outcome, "%s %s: %s", test.database, test.prefix, got.Detail)
+		}
+		g.stop()
+		assert.Equal(t, Unknown, try(one, db, "").Outcome)
+		assert.Equal(t, Unknown, try(one, "fern", "test/fern/").Outcome)
+		g.start(t)
+	})
+
 	t.Run("collected", func(t *testing.T) {
 		orphan, moved := []byte("of a transaction that was rolled back"), []byte("of an attachment that is deleted")
 		one.shell(t, db, fmt.Sprintf("env['ir.attachment'].create({'name': 'x', 'raw': %s})\nenv.cr.rollback()", python(orphan)))

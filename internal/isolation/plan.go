@@ -149,7 +149,7 @@ func (w World) plan(p Pool, turn int) plan {
 	var files, folders []planned
 	for _, t := range w.Tenants {
 		if !p.near(t) {
-			files = append(files, inside(bridge.DoorFilestore, "the files of "+t.String(), t.String(), bridge.IsolationAttempt{Target: t.Database}))
+			files = append(files, inside(bridge.DoorFilestore, "the files of "+t.String(), t.String(), bridge.IsolationAttempt{Target: t.Database, Prefix: t.Environment + "/" + t.Group + "/"}))
 		}
 	}
 	some(files)

@@ -46,6 +46,16 @@ func targets(p plan, door string) (list []string) {
 	return list
 }
 
+// prefixes are where the files are that are tried, controls first.
+func prefixes(p plan) (list []string) {
+	for _, one := range p.planned {
+		if one.Door == bridge.DoorFilestore {
+			list = append(list, one.inside.Prefix)
+		}
+	}
+	return list
+}
+
 func TestPlan(t *testing.T) {
 	w := world()
 	shared, dedicated := w.plan(w.Pools[0], 0), w.plan(w.Pools[1], 0)
@@ -57,6 +67,7 @@ func TestPlan(t *testing.T) {
 	assert.NotContains(t, strings.Join(targets(dedicated, bridge.DoorConnect), " "), "fern_production")
 
 	assert.Equal(t, []string{"the files of production/fern", "the files of uat/acme"}, targets(shared, bridge.DoorFilestore))
+	assert.Equal(t, []string{"", "production/fern/", "uat/shared/"}, prefixes(shared), "as internal/runtime/kube has them in a bucket")
 	assert.Equal(t, []string{"/d/keys", "/d/production/fern", "/d/uat/shared"}, targets(shared, bridge.DoorFolder))
 	assert.Equal(t, []string{"/d/keys", "/d/production/shared", "/d/uat/shared"}, targets(dedicated, bridge.DoorFolder))
 	assert.Equal(t, []string{"pool production/fern-r1", "pool uat/r2"}, targets(shared, bridge.DoorTCP))
