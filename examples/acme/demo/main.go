@@ -48,7 +48,7 @@ func main() {
 	flag.StringVar(&o.http[0], "test-http", acme.TestAddress, "host:port of test's router")
 	flag.StringVar(&o.http[1], "production-http", acme.ProductionAddress, "host:port of production's router")
 	flag.IntVar(&o.people, "people", 20, "how many people work in the warehouse")
-	flag.DurationVar(&o.pace, "pace", 20*time.Second, "from one order of a person to the next")
+	flag.DurationVar(&o.pace, "pace", 30*time.Second, "from one order of a person to the next")
 	flag.BoolVar(&o.browser, "browser", true, "keep a Chromium open on production")
 	flag.BoolVar(&o.full, "full", false, "demand rehearsals in production, and tell of r6 and r7 too")
 	flag.BoolVar(&o.kube, "kube", false, "on the Kubernetes, and the servers beside it, that the environment names: eval \"$(hack/cluster.sh env)\"")
