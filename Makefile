@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 GO_HOME := /usr/local/go/bin
 export PATH := $(PATH):$(GO_HOME)
 export CGO_ENABLED := 0
+# The same for whatever is built, run or tested, or each package would be compiled once for each way.
+export GOFLAGS := $(sort $(GOFLAGS) -trimpath)
 export WAYBILL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/waybill
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)

@@ -5,7 +5,7 @@
 #   hack/verify.sh [CHECK...]   all, or only those named
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export CGO_ENABLED=0 GOFLAGS=-mod=readonly
+export CGO_ENABLED=0 GOFLAGS="-mod=readonly -trimpath"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

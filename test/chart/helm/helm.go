@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	goruntime "runtime"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,17 +17,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Chart is the folder of Waybill's chart.
+// Chart is the folder of Waybill's chart, above that in which a test runs.
 func Chart() string {
-	_, file, _, _ := goruntime.Caller(0)
-	if !filepath.IsAbs(file) { // -trimpath: tests run in their package's folder
-		for dir, err := os.Getwd(); err == nil && dir != "/"; dir = filepath.Dir(dir) {
-			if _, err := os.Stat(filepath.Join(dir, "charts", "waybill", "Chart.yaml")); err == nil {
-				return filepath.Join(dir, "charts", "waybill")
-			}
+	dir, err := os.Getwd()
+	for ; err == nil && dir != "/"; dir = filepath.Dir(dir) {
+		chart := filepath.Join(dir, "charts", "waybill")
+		if _, err := os.Stat(filepath.Join(chart, "Chart.yaml")); err == nil {
+			return chart
 		}
 	}
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "charts", "waybill")
+	return "charts/waybill"
 }
 
 // Run runs a command of Helm and returns what it says; its complaint is the error.
