@@ -38,3 +38,39 @@ pg_restore: finished item 3300 TABLE DATA orders
 	}
 	require.Less(t, cap(i.line)+cap(i.others.buf), 1<<20)
 }
+
+// TestOnlySettings: a pg_restore 17 complains of a setting at the start of each connection to a server of version 15, and goes on.
+func TestOnlySettings(t *testing.T) {
+	const (
+		message = `could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"
+Command was: SET transaction_timeout = 0;
+`
+		setting = "pg_restore: while INITIALIZING:\npg_restore: error: " + message
+		other   = `pg_restore: error: could not execute query: ERROR:  relation "x" does not exist
+Command was: ALTER TABLE x
+`
+		chat = `pg_restore: processing item 216 TABLE u
+pg_restore: creating TABLE "public.u"
+`
+		end = "pg_restore: warning: errors ignored on restore: 2\n" // those of workers are not counted there
+	)
+	for _, c := range []struct {
+		said string
+		only bool
+	}{
+		{setting + chat + end, true},
+		{setting + chat + setting + setting + end, true},
+		{setting + "pg_restore: pg_restore: error: error: " + message + message + end, true}, // two workers at once
+		{setting + other + end, false},
+		{setting + "pg_restore: error: COPY failed for table \"u\": ERROR:  invalid byte sequence\n" + end, false},
+		{setting + "pg_restore: error: could not execute query: ERROR:  syntax error\nCommand was: x\nCommand was: SET transaction_timeout = 0;\n" + end, false},
+		{other + end, false},
+		{setting, false}, // it did not come to its end
+		{"", false},
+	} {
+		i := &items{seen: map[string]bool{}, done: func(int64) {}}
+		_, err := i.Write([]byte(c.said))
+		require.NoError(t, err)
+		require.Equal(t, c.only, i.onlySettings(), c.said)
+	}
+}

@@ -253,11 +253,18 @@ func (s *Store) load(ctx context.Context, m *Manifest, to Target, dump string, o
 		}
 		total := int64(strings.Count(list, "\n"))
 		said := &items{seen: map[string]bool{}, done: func(n int64) { progress(Progress{Stage: "restore", Done: min(n, total), Total: total}) }}
-		return runTelling(ctx, tools.Path("pg_restore"), env, nil, said, append([]string{"--format=directory", "--no-password", "--verbose",
+		err := runTelling(ctx, tools.Path("pg_restore"), env, nil, said, append([]string{"--format=directory", "--no-password", "--verbose",
 			"--no-owner", "--role=" + to.Owner, "--use-list=" + path, "--dbname=" + to.Database, dump}, more...)...)
+		if err != nil && ctx.Err() == nil && tools.Major > major && said.onlySettings() {
+			return nil
+		}
+		return err
 	}
-	if err := pass(main.String(), "main.list", "--exit-on-error", "--jobs="+strconv.Itoa(jobs),
-		"--no-publications", "--no-subscriptions", "--no-tablespaces"); err != nil {
+	options := []string{"--jobs=" + strconv.Itoa(jobs), "--no-publications", "--no-subscriptions", "--no-tablespaces"}
+	if tools.Major <= major { // else it would end at the first setting that the server does not know; every error counts all the same
+		options = append(options, "--exit-on-error")
+	}
+	if err := pass(main.String(), "main.list", options...); err != nil {
 		return err
 	}
 	if grants.Len() > 0 {
