@@ -138,12 +138,12 @@ kube_chaos() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestChaos
 
 kube_rehearsals() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestRehearsals$' ./test/kube; }
 
-# The chart is installed, with the image of this binary. Builds Helm the first time.
+# The chart is installed, with the image of this binary, and its servers promote. Builds Helm the first time.
 kube_chart() {
 	local tools base
 	tools=$(hack/tools.sh helm) || return
 	base=$(hack/image/base.sh) || return
-	WAYBILL_TEST_HELM=$tools/helm WAYBILL_TEST_IMAGE_BASE=$base go test -tags kube -count=1 -v -timeout 30m -run '^TestChart$' ./test/kube
+	WAYBILL_TEST_HELM=$tools/helm WAYBILL_TEST_IMAGE_BASE=$base go test -tags kube,odoo -count=1 -v -timeout 50m -run '^TestChart(Promotes)?$' ./test/kube
 }
 
 # The same where pods share no volume, on a cluster of hack/cluster.sh.

@@ -15,13 +15,15 @@ import (
 )
 
 // Down stops what goes on serving when a server has stopped: pools, routers and the tenants'
-// database of a data folder, or, where k is given, its namespaces in a cluster. Everything stays on disk; a server that comes
-// up brings it back.
+// database of a data folder, or, where k is given, its namespaces in a cluster, for which no folder is needed: servers in pods have
+// had their own. Everything stays on disk; a server that comes up brings it back.
 func Down(ctx context.Context, data string, k *Kube, log *slog.Logger) (err error) {
 	if data, err = filepath.Abs(data); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(data, "instance")); err != nil {
+	if _, err := os.Stat(filepath.Join(data, "instance")); errors.Is(err, os.ErrNotExist) && k != nil {
+		return removeNamespaces(ctx, *k, log)
+	} else if err != nil {
 		return fmt.Errorf("%s is no data folder of a Waybill server: %w", data, err)
 	}
 	lock := flock.New(filepath.Join(data, "lock"))

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +34,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/waybill-dev/waybill/examples/acme/cluster"
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/test/chart/helm"
 )
@@ -48,11 +47,8 @@ const serverUser = 65532
 func TestChart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	i := prepare(ctx, t)
-	i.helm(ctx, "install", "waybill", helm.Chart(), "--namespace", i.namespace, "--wait", "--timeout", "5m", "-f", i.values)
-
-	servers := i.servers(ctx)
-	require.Len(t, servers, 2)
+	i := prepare(ctx, t, shop)
+	servers := i.install(ctx)
 	for name, at := range servers {
 		require.Equal(t, http.StatusOK, i.ask(ctx, at, "GET", "/healthz", "", nil, nil), name)
 		require.Equal(t, http.StatusOK, i.ask(ctx, at, "GET", "/api/v1/whoami", i.token, nil, nil), "the installation's token counts at %s", name)
@@ -71,7 +67,10 @@ type installation struct {
 	cluster   kubernetes.Interface
 	objects   dynamic.Interface
 	kinds     discovery.DiscoveryInterface
-	prefix    string // of the namespaces of environments; the server's own is namespace
+	work      string // folder
+	beside    *cluster.Cluster
+	estate    map[string]string // files by name
+	prefix    string            // of the namespaces of environments; the server's own is namespace
 	namespace string
 	image     string
 	values    string // file
@@ -85,8 +84,8 @@ func given(t *testing.T, name string) string {
 	return value
 }
 
-// prepare makes what people have before they install the chart: image, keys, secrets, estate, volume, database.
-func prepare(ctx context.Context, t *testing.T) *installation {
+// prepare makes what people have before they install the chart: image, keys, secrets, estate (its files by name), volume, database.
+func prepare(ctx context.Context, t *testing.T, estate func(*cluster.Cluster) map[string]string) *installation {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", given(t, "KUBECONFIG"))
 	require.NoError(t, err)
@@ -94,9 +93,11 @@ func prepare(ctx context.Context, t *testing.T) *installation {
 	mark := make([]byte, 3)
 	_, _ = rand.Read(mark)
 	i := &installation{t: t, prefix: "chart-" + hex.EncodeToString(mark), cluster: kubernetes.NewForConfigOrDie(config), objects: dynamic.NewForConfigOrDie(config),
-		kinds: discovery.NewDiscoveryClientForConfigOrDie(config)}
+		kinds: discovery.NewDiscoveryClientForConfigOrDie(config), work: t.TempDir()}
 	i.namespace = "server-of-" + i.prefix
-	work := t.TempDir()
+	i.beside, err = cluster.Open(ctx, i.prefix, i.work)
+	require.NoError(t, err)
+	t.Cleanup(func() { i.clear(ctx) })
 
 	_, err = i.cluster.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: i.namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}, metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -115,47 +116,44 @@ func prepare(ctx context.Context, t *testing.T) *installation {
 		}, 2*time.Minute, time.Second, "the namespace goes")
 	})
 
-	registry, login := given(t, "WAYBILL_KUBE_REGISTRY"), filepath.Join(work, "docker")
-	content, err := json.Marshal(map[string]any{"auths": map[string]any{registry: map[string]string{"username": "waybill", "password": given(t, "WAYBILL_KUBE_REGISTRY_PASSWORD")}}})
+	content, err := os.ReadFile(filepath.Join(i.work, "docker", "config.json"))
 	require.NoError(t, err)
-	require.NoError(t, os.Mkdir(login, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(login, "config.json"), content, 0o600))
-	i.image = i.output(ctx, "../..", []string{"DOCKER_CONFIG=" + login}, "go", "run", "./hack/image", "-base", given(t, "WAYBILL_TEST_IMAGE_BASE"), "-binary", "bin/waybill", "-push", registry+"/"+i.prefix+"/server:test")
+	i.image = i.output(ctx, "../..", "go", "run", "./hack/image", "-base", given(t, "WAYBILL_TEST_IMAGE_BASE"), "-binary", "bin/waybill", "-push", i.beside.Registry+"/server:test")
 	i.secret(ctx, "registry", corev1.SecretTypeDockerConfigJson, map[string][]byte{corev1.DockerConfigJsonKey: content})
 
 	// The keys, as people make them.
-	data := filepath.Join(work, "waybill")
-	i.output(ctx, "../..", nil, "bin/waybill", "key", "create", "--data", data)
+	i.waybill(ctx, nil, "key", "create")
 	keys := map[string][]byte{}
-	entries, err := os.ReadDir(filepath.Join(data, "keys"))
+	entries, err := os.ReadDir(filepath.Join(i.data(), "keys"))
 	require.NoError(t, err)
 	for _, e := range entries {
-		keys[e.Name()], err = os.ReadFile(filepath.Join(data, "keys", e.Name()))
+		keys[e.Name()], err = os.ReadFile(filepath.Join(i.data(), "keys", e.Name()))
 		require.NoError(t, err)
 	}
 	i.token = strings.TrimSpace(string(keys["token"]))
 	i.secret(ctx, "waybill-keys", corev1.SecretTypeOpaque, keys)
 
-	database := i.database(ctx)
-	i.secret(ctx, "waybill-database", corev1.SecretTypeOpaque, map[string][]byte{"url": []byte(database.String()), "password": []byte(given(t, "WAYBILL_KUBE_POSTGRES_PASSWORD"))})
-	bare := url.URL{Scheme: database.Scheme, User: url.User(database.User.Username()), Host: database.Host}
-	_, err = i.cluster.CoreV1().ConfigMaps(i.namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "estate"}, Data: map[string]string{
-		"product.yaml": "kind: Product\nname: shop\nseries: \"19.0\"\nbase: odoo:19.0\nenvironments: [production]\n",
-		"production.yaml": "kind: Environment\nname: production\nruntime:\n  docker: {http: \"" + net.JoinHostPort(given(t, "WAYBILL_KUBE_NODE"), "31071") + "\"}\n" +
-			"database: {url: \"" + bare.String() + "\", password: \"env:POSTGRES_PASSWORD\"}\n",
-		"access.yaml": "kind: Access\nusers:\n  - name: ann\n    roles: [{role: viewer}]\n",
-	}}, metav1.CreateOptions{})
+	i.estate = estate(i.beside)
+	passwords := []string{"WAYBILL_KUBE_POSTGRES_PASSWORD", "WAYBILL_KUBE_REDIS_PASSWORD"} // which the estate names
+	secrets := map[string][]byte{"url": []byte(i.beside.DatabaseURL(i.prefix))}
+	var environment []any
+	for _, name := range passwords {
+		secrets[name] = []byte(given(t, name))
+		environment = append(environment, map[string]any{"name": name, "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "waybill-database", "key": name}}})
+	}
+	i.secret(ctx, "waybill-database", corev1.SecretTypeOpaque, secrets)
+	_, err = i.cluster.CoreV1().ConfigMaps(i.namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "estate"}, Data: i.estate}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	i.volume(ctx)
 
-	i.values = filepath.Join(work, "values.json") // which is YAML
+	i.values = filepath.Join(i.work, "values.json") // which is YAML
 	values, err := json.Marshal(map[string]any{
 		"image": i.image, "database": map[string]any{"secret": "waybill-database"},
-		"registry":        map[string]any{"url": registry + "/" + i.prefix, "secret": "registry", "pullSecret": "registry"},
+		"registry":        map[string]any{"url": i.beside.Registry, "secret": "registry", "pullSecret": "registry"},
 		"bucket":          "file:///srv/filestore/checkpoints",
 		"estate":          map[string]any{"configMap": "estate"},
 		"filestore":       map[string]any{"claim": "filestores"},
-		"env":             []any{map[string]any{"name": "POSTGRES_PASSWORD", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "waybill-database", "key": "password"}}}},
+		"env":             environment,
 		"namespacePrefix": i.prefix,
 		"traefik":         map[string]any{"namespace": "traefik", "entryPoints": []string{"web"}, "networks": []string{given(t, "WAYBILL_KUBE_PODS")}},
 		"metrics":         map[string]any{"enabled": true, "serviceMonitor": map[string]any{"enabled": true}},
@@ -166,44 +164,48 @@ func prepare(ctx context.Context, t *testing.T) *installation {
 	return i
 }
 
+// clear takes away what the servers have made for environments, which outlives the chart.
+func (i *installation) clear(ctx context.Context) {
+	i.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
+	defer cancel()
+	assert.NoError(i.t, i.beside.Clear(ctx, func(ctx context.Context, args ...string) error { i.waybill(ctx, nil, args...); return nil }))
+}
+
+// shop is the estate of an environment without tenants.
+func shop(c *cluster.Cluster) map[string]string {
+	return map[string]string{
+		"product.yaml":    "kind: Product\nname: shop\nseries: \"19.0\"\nbase: odoo:19.0\nenvironments: [production]\n",
+		"production.yaml": "kind: Environment\nname: production\nruntime:\n  docker: {http: \"" + c.Ports()[1] + "\"}\n" + c.Servers(),
+		"access.yaml":     "kind: Access\nusers:\n  - name: ann\n    roles: [{role: viewer}]\n",
+	}
+}
+
+func (i *installation) data() string { return filepath.Join(i.work, "waybill") }
+
+// waybill runs a verb beside the cluster, with the installation's keys, and decodes what it says into a result, unless that is nil.
+func (i *installation) waybill(ctx context.Context, result any, args ...string) {
+	i.t.Helper()
+	said := i.output(ctx, "../..", "bin/waybill", append(args, "--data", i.data(), "-o", "json")...)
+	if result != nil {
+		require.NoError(i.t, json.Unmarshal([]byte(said), result), "%v: %s", args, said)
+	}
+}
+
 func (i *installation) secret(ctx context.Context, name string, kind corev1.SecretType, data map[string][]byte) {
 	i.t.Helper()
 	_, err := i.cluster.CoreV1().Secrets(i.namespace).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: kind, Data: data}, metav1.CreateOptions{})
 	require.NoError(i.t, err)
 }
 
-func (i *installation) output(ctx context.Context, dir string, environment []string, name string, args ...string) string {
+func (i *installation) output(ctx context.Context, dir, name string, args ...string) string {
 	i.t.Helper()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var complaint bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), environment...), &complaint
+	cmd.Dir, cmd.Stderr = dir, &complaint
 	out, err := cmd.Output()
 	require.NoError(i.t, err, "%s %v: %s", name, args, complaint.String())
 	return strings.TrimSpace(string(out))
-}
-
-// database makes Waybill's own, until the test ends.
-func (i *installation) database(ctx context.Context) *url.URL {
-	i.t.Helper()
-	server, err := url.Parse(given(i.t, "WAYBILL_KUBE_POSTGRES"))
-	require.NoError(i.t, err)
-	server.User = url.UserPassword(server.User.Username(), given(i.t, "WAYBILL_KUBE_POSTGRES_PASSWORD"))
-	server.Path = "/postgres"
-	do := func(ctx context.Context, statement string) error {
-		c, err := pgx.Connect(ctx, server.String())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = c.Close(ctx) }()
-		_, err = c.Exec(ctx, statement)
-		return err
-	}
-	name := pgx.Identifier{i.prefix}.Sanitize()
-	require.NoError(i.t, do(ctx, "CREATE DATABASE "+name))
-	i.t.Cleanup(func() { assert.NoError(i.t, do(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)")) })
-	own := *server
-	own.Path = "/" + i.prefix
-	return &own
 }
 
 // volume makes one of a folder of this node, beside that of the cluster's other filestores, and the claim that is bound to it.
@@ -228,6 +230,15 @@ func (i *installation) volume(ctx context.Context) {
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}, StorageClassName: &none, VolumeName: i.namespace, Resources: corev1.VolumeResourceRequirements{Requests: size},
 	}}, metav1.CreateOptions{})
 	require.NoError(i.t, err)
+}
+
+// install has Helm install the chart, and returns the servers.
+func (i *installation) install(ctx context.Context) map[string]string {
+	i.t.Helper()
+	i.helm(ctx, "install", "waybill", helm.Chart(), "--namespace", i.namespace, "--wait", "--timeout", "5m", "-f", i.values)
+	servers := i.servers(ctx)
+	require.Len(i.t, servers, 2)
+	return servers
 }
 
 func (i *installation) helm(ctx context.Context, args ...string) {
