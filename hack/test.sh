@@ -154,7 +154,7 @@ kube_bucket() {
 		settings=$(hack/cluster.sh env) || return
 		eval "$settings"
 	fi
-	kube_story
+	kube_story && kube_rehearsals
 }
 
 kube_story() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -deadline 30m; }
@@ -234,7 +234,7 @@ kube | kube-all)
 	case $parts in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
 	case $parts in all | chart) section "Waybill's chart" kube_chart ;; esac
 	case $parts in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac
-	case $parts in all | bucket) section "the demo's story with filestores in object storage" kube_bucket ;; esac
+	case $parts in all | bucket) section "the demo's story, and rehearsals, with filestores in object storage" kube_bucket ;; esac
 	;;
 bench)
 	prepare

@@ -114,6 +114,9 @@ func (a *app) declared(ctx context.Context, dir string) (*estate.Estate, string,
 			return nil, "", err
 		}
 		dir = s.Estate
+		if err := isHere(dir); err != nil {
+			return nil, "", err
+		}
 	}
 	declared, err := estate.Load(ctx, dir)
 	if err != nil {

@@ -136,6 +136,9 @@ func (a *app) vulnerabilityRules(ctx context.Context, s scanning) (estate.Vulner
 			return estate.Vulnerabilities{}, nil, err
 		}
 		dir = status.Estate
+		if err := isHere(dir); err != nil {
+			return estate.Vulnerabilities{}, nil, err
+		}
 	}
 	declared, err := estate.Load(ctx, dir)
 	if err != nil {
