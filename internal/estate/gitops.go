@@ -14,6 +14,7 @@ type Repository struct {
 	Propose    Propose       `yaml:"propose" json:"propose"`                   // how a promotion is written down: commit (to the branch) or branch (of its own, for a pull request); default commit
 	Webhook    string        `yaml:"webhook" json:"webhook,omitempty"`         // reference to the secret that the forge signs its calls of /hooks/estate with: env:NAME, file:PATH or kubernetes:NAMESPACE/NAME/KEY; default: nobody is answered there
 	Forge      Forge         `yaml:"forge" json:"forge,omitzero"`              // where pull requests are opened for such branches; default: people open them
+	Rendered   bool          `yaml:"rendered" json:"rendered,omitempty"`       // whether what Waybill has applied to a Kubernetes is written down in the branch's folder rendered/
 
 	Signers   []Signer    `yaml:"signers" json:"signers,omitempty"`     // who may sign commits, by which keys; default: nobody is asked for a signature
 	Signed    Signed      `yaml:"signed" json:"signed,omitempty"`       // what must be signed: everything, or targets (what moves an environment); default everything where there are signers

@@ -131,7 +131,7 @@ func gather(ctx context.Context, dir string) (map[string][]byte, error) {
 		switch {
 		case problem != nil:
 			rep.add(problem)
-		case content != nil:
+		case content != nil && !isRendered(name, content):
 			if size += len(content); size > maxSize {
 				return fmt.Errorf("estate: folder %s has more than %d bytes of YAML; give the estate a folder of its own", dir, maxSize)
 			}

@@ -41,6 +41,10 @@ type Follower struct {
 	Turned     func(error)                // told how each look ended; may be nil
 	Log        *slog.Logger
 
+	// Rendered are the manifests of what runs, by ENVIRONMENT/…/FILE; nil: they are not written down.
+	Rendered func(context.Context) (map[string][]byte, error)
+	written  string // what was compared with Git last, and is there: renderedSum
+
 	waking  chan struct{}
 	prepare sync.Once
 	mu      sync.Mutex // one turn at a time in this process
@@ -125,7 +129,7 @@ func (f *Follower) Turn(ctx context.Context) (again time.Duration, err error) {
 		if busy || waits {
 			again = retryAfter
 		}
-		return errors.Join(took, acted, told)
+		return errors.Join(took, acted, told, f.render(ctx))
 	})
 	if err == nil && !done {
 		again = retryAfter

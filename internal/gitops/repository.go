@@ -162,6 +162,26 @@ func (r *Repository) File(ctx context.Context, commit, path string) (content []b
 	return content, err == nil, err
 }
 
+// Files reads all files below a folder at a commit, by their names in it.
+func (r *Repository) Files(ctx context.Context, commit, folder string) (map[string][]byte, error) {
+	list, err := r.git(ctx, nil, "ls-tree", "-r", "-z", "--full-tree", commit, "--", folder+"/")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for entry := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
+		about, name, ok := strings.Cut(entry, "\t")
+		fields := strings.Fields(about) // mode, type, name of the object
+		if !ok || len(fields) != 3 || fields[1] != "blob" || fields[0] == "120000" {
+			continue
+		}
+		if files[strings.TrimPrefix(name, folder+"/")], err = r.git(ctx, nil, "cat-file", "blob", fields[2]); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
 // Export writes the files of a commit into an empty folder. Links stay links: whoever reads keeps
 // within the folder.
 func (r *Repository) Export(ctx context.Context, commit, dir string) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/gate"
 	"github.com/waybill-dev/waybill/internal/gitops"
 	"github.com/waybill-dev/waybill/internal/promotion"
+	"github.com/waybill-dev/waybill/internal/runtime/kube"
 )
 
 // declared is the declared state: that of the folder, or of the commit in force where the estate is kept in Git.
@@ -42,6 +43,9 @@ func (s *server) access(ctx context.Context) (*estate.Access, error) {
 func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Follower, error) {
 	if r == nil {
 		return nil, nil
+	}
+	if r.Rendered && s.config.Kube == nil {
+		return nil, errors.New("the estate's Repository says rendered: true, and this server runs pools with Docker, for which there are no manifests: leave it out, or run with --runtime kube")
 	}
 	within := func(file string) string {
 		if file == "" || filepath.IsAbs(file) {
@@ -74,7 +78,20 @@ func (s *server) follow(ctx context.Context, r *estate.Repository) (*gitops.Foll
 			return s.secret(context.WithoutCancel(ctx), s.config.Estate, r.Webhook, "the estate's webhook")
 		}
 	}
-	return &gitops.Follower{Forge: s.forge(ctx, r), Hook: hook, Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}, nil
+	f := &gitops.Follower{Forge: s.forge(ctx, r), Hook: hook, Signatures: signatures, Repository: repository, Store: s.store, Folder: filepath.Join(s.config.Data, "estate", "commits"), Poll: r.Poll, Propose: r.Propose, Log: s.log, Check: compiles}
+	if r.Rendered {
+		f.Rendered = s.rendered
+	}
+	return f, nil
+}
+
+// rendered are the manifests of what runs in the cluster.
+func (s *server) rendered(ctx context.Context) (map[string][]byte, error) {
+	r, ok := s.runtime.(*kube.Runtime)
+	if !ok {
+		return nil, errors.New("no cluster is open")
+	}
+	return r.Rendered(ctx)
 }
 
 // forge is where the estate's pull requests are opened; nil where it names none.
