@@ -4,9 +4,12 @@ package kube
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
 
 	"github.com/waybill-dev/waybill/internal/drift"
 	"github.com/waybill-dev/waybill/internal/router"
@@ -86,6 +90,7 @@ func TestDrift(t *testing.T) {
 	if routed {
 		require.NoError(t, r.applyAll(ctx, m.routes(r.opt.Traefik, []string{"shop.example"})...))
 	}
+	rendersWhatItApplied(ctx, t, r, people, m)
 
 	told := newNoted()
 	ended := make(chan error, 1)
@@ -294,4 +299,36 @@ func force(way string) *bool {
 		return nil
 	}
 	return ptr(true)
+}
+
+// rendersWhatItApplied: what is written down is whole enough that the cluster would take it, and tells nothing of a Secret.
+func rendersWhatItApplied(ctx context.Context, t *testing.T, r *Runtime, people dynamic.Interface, m render) {
+	t.Helper()
+	files, err := r.Rendered(ctx)
+	require.NoError(t, err)
+	secrets := 0
+	for name, content := range files {
+		require.NotContains(t, string(content), base64.StdEncoding.EncodeToString([]byte("[options]")), name)
+		var manifest unstructured.Unstructured
+		require.NoError(t, yaml.Unmarshal(content, &manifest.Object), name)
+		if manifest.GetKind() == kindSecret {
+			secrets++
+			require.NotContains(t, manifest.Object, "data", name)
+			require.NotContains(t, manifest.Object, "stringData", name)
+			continue
+		}
+		var of dynamic.ResourceInterface = people.Resource(resourceOf(manifest.GetKind()))
+		if namespace := manifest.GetNamespace(); namespace != "" {
+			of = people.Resource(resourceOf(manifest.GetKind())).Namespace(namespace)
+		}
+		_, err := of.Apply(ctx, manifest.GetName(), &manifest, metav1.ApplyOptions{FieldManager: "somebody", Force: true, DryRun: []string{metav1.DryRunAll}})
+		require.NoError(t, err, name)
+	}
+	require.Positive(t, secrets)
+	for _, kind := range []string{kindDeployment, kindService, kindPolicy, kindQuota} {
+		require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(name string) bool {
+			return strings.HasPrefix(name, "production/"+m.namespace+"/"+strings.ToLower(kind)+"-")
+		}), "%s in %v", kind, slices.Sorted(maps.Keys(files)))
+	}
+	t.Logf("%d manifests, %d of them Secrets", len(files), secrets)
 }
