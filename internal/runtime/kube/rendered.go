@@ -29,6 +29,9 @@ func (r *Runtime) Rendered(ctx context.Context) (map[string][]byte, error) {
 func rendered(kept []Declared) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for _, d := range kept {
+		if strings.HasPrefix(d.Environment, copies) {
+			continue // a rehearsal's: it is gone when anybody reads of it
+		}
 		var manifest map[string]any
 		if err := json.Unmarshal(d.Manifest, &manifest); err != nil {
 			return nil, fmt.Errorf("what was declared of %s: %w", d.Object, err)

@@ -16,6 +16,7 @@ func TestRendered(t *testing.T) {
 		{Object: object(kindService, "w-production", "pool-r1"), Environment: "production", Manifest: []byte(`{"spec":{"ports":[{"port":8069}]},"kind":"Service","apiVersion":"v1"}`)},
 		{Object: object(kindSecret, "w-production", "pool-r1"), Environment: "production", Manifest: []byte(`{"apiVersion":"v1","kind":"Secret","data":{"pool.json":"c2VjcmV0","odoo.conf":"aHVudGVyMg=="},"stringData":{"token":"hunter3"},"type":"Opaque"}`)},
 		{Object: object(kindNamespace, "", "w-production"), Environment: "production", Manifest: []byte(`{"kind":"Namespace"}`)},
+		{Object: object(kindNamespace, "", "w-0-rehearsal-x1"), Environment: "0-rehearsal-x1", Manifest: []byte(`{"kind":"Namespace"}`)},
 		{Object: object(kindAdmission, "", "w-digests"), Manifest: []byte(`{"kind":"ValidatingAdmissionPolicy"}`)},
 	})
 	require.NoError(t, err)
