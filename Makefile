@@ -91,7 +91,7 @@ test-kube: ## The demo's story on a real Kubernetes, make cluster's, stopped aft
 	$(WITH) build cluster packages base -- hack/test.sh kube
 
 .PHONY: test-kube-all
-test-kube-all: ## There too: the conformance suite of runtimes, rehearsals, Waybill's own chart, chaos, and the story with filestores in object storage (an hour and a quarter)
+test-kube-all: ## There too: the conformance suite of runtimes, what runs in Git, rehearsals, Waybill's own chart, chaos, and the story with filestores in object storage (an hour and a quarter)
 	$(WITH) build cluster packages base -- hack/test.sh kube-all
 
 .PHONY: fuzz

@@ -15,7 +15,7 @@
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
 #   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the demo's story; WAYBILL_KUBE: another part, see kube-all
-#   hack/test.sh kube-all    the story there, again with filestores in object storage, the conformance suite of runtimes, rehearsals, Waybill's own chart, and chaos: story, bucket, conformance, rehearsals, chart, chaos
+#   hack/test.sh kube-all    the story there, again with filestores in object storage, the conformance suite of runtimes, what runs written down in Git, rehearsals, Waybill's own chart, and chaos: story, bucket, conformance, git, rehearsals, chart, chaos
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -136,6 +136,9 @@ kube_conformance() { go test -tags kube -count=1 -timeout 40m ./internal/runtime
 # Its parts are taken away while a release is promoted, which takes a cluster of hack/cluster.sh.
 kube_chaos() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestChaos$' ./test/kube; }
 
+# What runs is written down in the estate's repository.
+kube_git() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestWhatRunsIsInGit$' ./test/kube; }
+
 kube_rehearsals() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestRehearsals$' ./test/kube; }
 
 # The chart is installed, with the image of this binary, and its servers promote. Builds Helm the first time.
@@ -231,6 +234,7 @@ kube | kube-all)
 	section "a Kubernetes" cluster
 	case $parts in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
 	case $parts in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
+	case $parts in all | git) section "what runs on Kubernetes, in Git" kube_git ;; esac
 	case $parts in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
 	case $parts in all | chart) section "Waybill's chart" kube_chart ;; esac
 	case $parts in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac

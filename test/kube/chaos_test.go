@@ -84,8 +84,14 @@ type acmeOnKube struct {
 	initial initial.Database
 }
 
-// open brings up Acme's production on the first of the releases; the others are built.
+// open brings up Acme's production on the first of the releases; the others are built. The estate is a folder.
 func open(ctx context.Context, t *testing.T, prefix string, releases ...string) *acmeOnKube {
+	t.Helper()
+	return openOn(ctx, t, prefix, func(string) {}, releases...)
+}
+
+// openOn is open, where kept says how the committed estate is kept from then on.
+func openOn(ctx context.Context, t *testing.T, prefix string, kept func(folder string), releases ...string) *acmeOnKube {
 	t.Helper()
 	options, err := stage.Here(ctx, "kube")
 	require.NoError(t, err)
@@ -126,6 +132,7 @@ func open(ctx context.Context, t *testing.T, prefix string, releases ...string) 
 		out, err := git.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
+	kept(estate)
 	// The demo's: without the order that r3 fails on.
 	cached := initial.Cache{Folder: filepath.Join(filepath.Dir(options.Cache), "demo-initial"), Kind: "test", Base: options.Base}
 	a.initial, err = cached.Take(a.cli.Data)
