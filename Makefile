@@ -91,7 +91,7 @@ test-kube: ## The demo's story on a real Kubernetes, make cluster's, stopped aft
 	$(WITH) build cluster packages base -- hack/test.sh kube
 
 .PHONY: test-kube-all
-test-kube-all: ## There too: the conformance suite of runtimes, what runs in Git, rehearsals, Waybill's own chart, chaos, and the story with filestores in object storage (an hour and a quarter)
+test-kube-all: ## There too: the story of demo-full, the conformance suite of runtimes, what runs in Git, rehearsals, Waybill's own chart, chaos, a pool that grows when it is busy, and the story with filestores in object storage (an hour and a half)
 	$(WITH) build cluster packages base -- hack/test.sh kube-all
 
 .PHONY: fuzz

@@ -4,6 +4,7 @@
 #
 #   hack/cluster.sh up              start what does not run yet; about a minute, the first time half an hour (it builds Kubernetes and Traefik)
 #   hack/cluster.sh s3              start object storage beside it; builds that the first time
+#   hack/cluster.sh metrics         start what tells autoscalers how busy pods are; builds that the first time
 #   hack/cluster.sh tools           build only what "up" would build
 #   eval "$(hack/cluster.sh env)"   KUBECONFIG, and where everything is, with its password
 #   hack/cluster.sh status          what runs
@@ -240,6 +241,9 @@ start_api() {
 		--kubelet-preferred-address-types InternalIP --kubelet-certificate-authority "$pki/ca.crt" --kubelet-client-certificate "$pki/apiserver-kubelet.crt" --kubelet-client-key "$pki/apiserver-kubelet.key" \
 		--service-account-issuer https://kubernetes.default.svc --service-account-key-file "$pki/accounts.key" --service-account-signing-key-file "$pki/accounts.key" \
 		--service-cluster-ip-range "$services" --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged \
+		--requestheader-client-ca-file "$pki/front-ca.crt" --requestheader-allowed-names front-proxy --requestheader-username-headers X-Remote-User \
+		--requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- \
+		--proxy-client-cert-file "$pki/front-proxy.crt" --proxy-client-key-file "$pki/front-proxy.key" \
 		--cert-dir "$state/pki-own"
 }
 
@@ -524,6 +528,84 @@ $(kube -n traefik get pods -o wide; kube -n traefik logs deployment/traefik --ta
 	say "traefik: ready after $((SECONDS - start)) s"
 }
 
+# Neither is the metrics server: most tests want autoscalers that measure nothing.
+metrics_ready() { kube get --raw /apis/metrics.k8s.io/v1beta1/namespaces/traefik/pods 2>/dev/null | grep -q '"cpu"'; }
+start_metrics() {
+	local bin ref start
+	bin=$(hack/tools.sh metrics)
+	tools=$(hack/tools.sh kube)
+	start=$SECONDS
+	ref=$(image "$bin/metrics-server" metrics-server)
+	kube apply --server-side -f - >/dev/null <<-END
+		apiVersion: v1
+		kind: ServiceAccount
+		metadata: {name: metrics-server, namespace: kube-system}
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: ClusterRole
+		metadata: {name: waybill:metrics-server}
+		rules:
+		- {apiGroups: [""], resources: [nodes/metrics], verbs: [get]}
+		- {apiGroups: [""], resources: [nodes, pods], verbs: [get, list, watch]}
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: ClusterRoleBinding
+		metadata: {name: waybill:metrics-server}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: waybill:metrics-server}
+		subjects: [{kind: ServiceAccount, name: metrics-server, namespace: kube-system}]
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: ClusterRoleBinding
+		metadata: {name: waybill:metrics-server-asks-who}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:auth-delegator}
+		subjects: [{kind: ServiceAccount, name: metrics-server, namespace: kube-system}]
+		---
+		apiVersion: rbac.authorization.k8s.io/v1
+		kind: RoleBinding
+		metadata: {name: waybill:metrics-server, namespace: kube-system}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apiserver-authentication-reader}
+		subjects: [{kind: ServiceAccount, name: metrics-server, namespace: kube-system}]
+		---
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: metrics-server, namespace: kube-system}
+		spec:
+		  selector: {matchLabels: {app: metrics-server}}
+		  template:
+		    metadata: {labels: {app: metrics-server}}
+		    spec:
+		      serviceAccountName: metrics-server
+		      containers:
+		      - name: metrics-server
+		        image: $ref
+		        command: [/metrics-server]
+		        args: [--cert-dir=/certificates, --secure-port=4443, --metric-resolution=10s, --kubelet-request-timeout=5s, --kubelet-preferred-address-types=InternalIP,
+		          --kubelet-use-node-status-port, --kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt]
+		        resources: {requests: {cpu: 20m, memory: 64Mi}}
+		        volumeMounts: [{name: certificates, mountPath: /certificates}]
+		        securityContext: {runAsNonRoot: true, runAsUser: 65532, readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}
+		      volumes: [{name: certificates, emptyDir: {}}]
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: metrics-server, namespace: kube-system}
+		spec:
+		  selector: {app: metrics-server}
+		  ports: [{port: 443, targetPort: 4443}]
+		---
+		apiVersion: apiregistration.k8s.io/v1
+		kind: APIService
+		metadata: {name: v1beta1.metrics.k8s.io}
+		spec: {group: metrics.k8s.io, version: v1beta1, groupPriorityMinimum: 100, versionPriority: 100, insecureSkipTLSVerify: true, service: {name: metrics-server, namespace: kube-system}}
+	END
+	until metrics_ready; do
+		[ $((SECONDS - start)) -lt 120 ] || die "the metrics server tells nothing after two minutes:
+$(kube get apiservice v1beta1.metrics.k8s.io -o yaml; kube -n kube-system get pods -o wide; kube -n kube-system logs deployment/metrics-server --tail 15 2>&1)"
+		sleep 0.2
+	done
+	say "metrics: ready after $((SECONDS - start)) s"
+}
+
 # --- The commands -----------------------------------------------------------------------------------
 
 need_root() { [ "$(id -u)" = 0 ] || die "a cluster on this machine takes root: run it as root, or use a cluster that you have (docs/kubernetes.md)"; }
@@ -661,6 +743,7 @@ locked() {
 case "${1:-}" in
 tools) need_root && locked tools_of_cluster ;;
 s3) running kube-apiserver >/dev/null || die "no cluster runs here: make cluster"; locked start_s3 ;;
+metrics) running kube-apiserver >/dev/null || die "no cluster runs here: make cluster"; locked start_metrics ;;
 up) locked up ;;
 down) locked down ;;
 env) env_lines ;;
@@ -668,7 +751,7 @@ status) status ;;
 kill) locked kill_part "${2:-}" ;;
 start) locked start_part "${2:-}" ;;
 *)
-	echo "usage: hack/cluster.sh up|tools|s3|env|status|down|kill PART|start PART" >&2
+	echo "usage: hack/cluster.sh up|tools|s3|metrics|env|status|down|kill PART|start PART" >&2
 	exit 2
 	;;
 esac

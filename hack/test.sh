@@ -15,7 +15,7 @@
 #   hack/test.sh tenants     six tenants in three rings
 #   hack/test.sh emergency   the glass broken, and the review of it
 #   hack/test.sh kube    on a Kubernetes, the one that KUBECONFIG and WAYBILL_KUBE_* name or one of its own: the demo's story; WAYBILL_KUBE: another part, see kube-all
-#   hack/test.sh kube-all    the story there, again with filestores in object storage, the conformance suite of runtimes, what runs written down in Git, rehearsals, Waybill's own chart, and chaos: story, bucket, conformance, git, rehearsals, chart, chaos
+#   hack/test.sh kube-all    the whole story of make demo-full there, that of make demo again with filestores in object storage, the conformance suite of runtimes, what runs written down in Git, rehearsals, Waybill's own chart, chaos, and a pool that grows: full, bucket, conformance, git, rehearsals, chart, chaos, busy
 #   hack/test.sh bench   ratios against what one would do without Waybill
 #   hack/test.sh bench-build   those of building alone
 #   hack/test.sh bench-rehearsal   what a rehearsal costs and foretells; WAYBILL_BENCH: trace, blocked or memory alone
@@ -136,6 +136,12 @@ kube_conformance() { go test -tags kube -count=1 -timeout 40m ./internal/runtime
 # Its parts are taken away while a release is promoted, which takes a cluster of hack/cluster.sh.
 kube_chaos() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestChaos$' ./test/kube; }
 
+# A pool gets more pods when it is busy, which takes somebody who measures that: of hack/cluster.sh, or the metrics server of a cluster that was named.
+kube_busy() {
+	if hack/cluster.sh status >/dev/null 2>&1; then hack/cluster.sh metrics || return; fi
+	go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestBusyPoolGrows$' ./test/kube
+}
+
 # What runs is written down in the estate's repository.
 kube_git() { go test -tags kube,odoo -count=1 -v -timeout 40m -run '^TestWhatRunsIsInGit$' ./test/kube; }
 
@@ -159,6 +165,9 @@ kube_bucket() {
 	fi
 	kube_story && kube_rehearsals
 }
+
+# With rehearsals, and the releases that real traffic and a restore are needed for.
+kube_full() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -full -deadline 40m; }
 
 kube_story() { WAYBILL_DEMO=${WAYBILL_DEMO:-/var/lib/waybill-demo-kube} hack/demo.sh -kube -deadline 30m; }
 
@@ -232,12 +241,14 @@ kube | kube-all)
 	parts=${WAYBILL_KUBE:-story}
 	[ "$1" = kube ] || parts=all
 	section "a Kubernetes" cluster
-	case $parts in all | story) section "the demo's story on Kubernetes" kube_story ;; esac
+	case $parts in story) section "the demo's story on Kubernetes" kube_story ;; esac
+	case $parts in all | full) section "the whole story on Kubernetes, with rehearsals" kube_full ;; esac
 	case $parts in all | conformance) section "conformance on Kubernetes" kube_conformance ;; esac
 	case $parts in all | git) section "what runs on Kubernetes, in Git" kube_git ;; esac
 	case $parts in all | rehearsals) section "rehearsals on Kubernetes" kube_rehearsals ;; esac
 	case $parts in all | chart) section "Waybill's chart" kube_chart ;; esac
 	case $parts in all | chaos) section "parts of Kubernetes taken away" kube_chaos ;; esac
+	case $parts in all | busy) section "a busy pool on Kubernetes" kube_busy ;; esac
 	case $parts in all | bucket) section "the demo's story, and rehearsals, with filestores in object storage" kube_bucket ;; esac
 	;;
 bench)

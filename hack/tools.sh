@@ -7,6 +7,7 @@
 #   hack/tools.sh helm       Helm, for the tests of the chart; some minutes the first time
 #   hack/tools.sh openid     an OpenID provider, for a test
 #   hack/tools.sh kube       the programs of Kubernetes, for make cluster; about a quarter of an hour the first time
+#   hack/tools.sh metrics    the metrics server, for a test; some minutes the first time
 #   hack/tools.sh s3         an S3 server on a folder, for tests; some minutes the first time
 #   hack/tools.sh traefik    Traefik, for make cluster; several minutes the first time
 #   hack/tools.sh gitea      Gitea, a forge, for a test: with what it serves, in one folder; some ten minutes the first time
@@ -38,10 +39,11 @@ cosign) module=$here/tools/cosign package=github.com/sigstore/cosign/v3/cmd/cosi
 helm) module=$here/tools/helm package=helm.sh/helm/v3/cmd/helm ;;
 openid) module=$here/tools/openid package=github.com/zitadel/oidc/v3/example/server ;;
 gitea) module=$here/tools/gitea package=code.gitea.io/gitea ;;
+metrics) module=$here/tools/metrics package=sigs.k8s.io/metrics-server/cmd/metrics-server ;;
 s3) module=$here/tools/s3 package=github.com/versity/versitygw/cmd/versitygw ;;
 traefik) module=$here/tools/traefik package=github.com/traefik/traefik/v3/cmd/traefik ;;
 *)
-	echo "usage: hack/tools.sh [staticcheck|cosign|helm|openid|gitea|promtool|kube|s3|traefik]" >&2
+	echo "usage: hack/tools.sh [staticcheck|cosign|helm|openid|gitea|promtool|kube|metrics|s3|traefik]" >&2
 	exit 2
 	;;
 esac
@@ -89,7 +91,7 @@ gitea)
 	fi
 	build "" "$package"
 	;;
-s3) build "-s -w" "$package" ;;
+metrics | s3) build "-s -w" "$package" ;;
 *) build "" "$package" ;;
 esac
 echo "$bin"

@@ -58,10 +58,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo: -data and -work are required: two folders that do not exist yet")
 		os.Exit(2)
 	}
-	if o.kube && o.full {
-		fmt.Fprintln(os.Stderr, "demo: -kube and -full: rehearsals do not run on Kubernetes yet; leave one of the two out")
-		os.Exit(2)
-	}
 	if err := absolute(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(2)

@@ -35,6 +35,7 @@ type part struct {
 	file, name, group string
 	serves            bool
 	client            bool // gets a kubeconfig
+	front             bool // is known by the authority of those who speak for others
 }
 
 // The names and groups are those that the API server's own roles are bound to.
@@ -50,6 +51,7 @@ var parts = []part{
 	{file: "kubelet", name: "system:node:waybill", group: "system:nodes", client: true},
 	{file: "proxy", name: "system:kube-proxy", client: true},
 	{file: "agent", name: "waybill:policy-agent", client: true},
+	{file: "front-proxy", name: "front-proxy", front: true}, // the API server, which tells a server behind it who asks
 }
 
 func main() {
@@ -76,12 +78,20 @@ func run(dir string, node, service net.IP) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	ca, caKey, err := authority(dir)
+	ca, caKey, err := authority(dir, "ca", "waybill-cluster")
+	if err != nil {
+		return err
+	}
+	front, frontKey, err := authority(dir, "front-ca", "waybill-cluster-front")
 	if err != nil {
 		return err
 	}
 	for i, p := range parts {
-		if err := issue(dir, int64(i+2), p, ca, caKey, []net.IP{node, service, net.IPv4(127, 0, 0, 1)}); err != nil {
+		by, key := ca, caKey
+		if p.front { // never the other one: whoever it knows may say to be anybody
+			by, key = front, frontKey
+		}
+		if err := issue(dir, int64(i+2), p, by, key, []net.IP{node, service, net.IPv4(127, 0, 0, 1)}); err != nil {
 			return err
 		}
 		if !p.client {
@@ -123,12 +133,12 @@ func good(dir string, node, service net.IP) bool {
 	return err == nil && time.Until(c.NotAfter) > spare && c.VerifyHostname(node.String()) == nil && c.VerifyHostname(service.String()) == nil
 }
 
-func authority(dir string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func authority(dir, file, name string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "waybill-cluster"},
+	t := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(lasts), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
@@ -139,7 +149,7 @@ func authority(dir string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return ca, key, writePEM(filepath.Join(dir, "ca.crt"), "CERTIFICATE", der)
+	return ca, key, writePEM(filepath.Join(dir, file+".crt"), "CERTIFICATE", der)
 }
 
 func issue(dir string, serial int64, p part, ca *x509.Certificate, caKey *ecdsa.PrivateKey, addresses []net.IP) error {

@@ -23,8 +23,8 @@ import (
 )
 
 // TestScale has a pool of several pods on a real cluster: its autoscaler is accepted and keeps what it shall, requests get to all
-// pods and none fails when one goes, floors move the count, and nothing of that is drift. The cluster of make cluster measures nobody's
-// CPU, so that it is not tried here that a busy pool grows by itself.
+// pods and none fails when one goes, floors move the count, and nothing of that is drift. Nobody measures CPU here; see
+// test/kube for a busy pool that grows by itself.
 func TestScale(t *testing.T) {
 	image := pushStandIn(t)
 	r, _ := setup(t, image, func(o *Options) { o.Keeper = &memory{} })
